@@ -1,0 +1,109 @@
+"""After a crash: which bytes at the end of a log count, and how it goes on behind the others.
+
+Tear or damage, never confused. A *tear* is what an interrupted append leaves at the very end: the
+start of a line without its newline, or sectors that were never written. Anything else that does
+not verify is *damage*, and is refused. Doubtful bytes are never appended to, cut off or
+written over in place, because a failed sync may have left them in memory only: what is accepted
+goes into a new file, and the rest is kept aside.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from queuectl.engines.file.segments import Segments
+from queuectl.errors import Damaged
+from queuectl.events.codec import BadLine, decode
+from queuectl.host import Host
+
+_SECTOR = 512
+
+
+class Accepted(NamedTuple):
+    """The end of the last whole batch."""
+
+    position: int
+    crc: int
+    offset: int
+    at: str
+
+
+def accept(data: bytes, start: Accepted, file: str) -> Accepted:
+    """How much of `data`, which lies from `start` to the end of the last segment, counts.
+
+    Only whole batches do. Raises `Damaged` where it ends in anything but a tear.
+    """
+    whole = data.rfind(b"\n") + 1
+    rest_at = whole
+    try:
+        events, _ = decode(data[:whole], start.crc)
+    except BadLine as bad:
+        if not _is_tear(data[bad.position :], start.position + bad.position):
+            last = bad.events[-1].offset if bad.events else start.offset
+            raise Damaged(
+                bad.why, file=file, position=start.position + bad.position, offset=last
+            ) from None
+        events, rest_at = bad.events, bad.position
+    else:
+        if not _is_tear(data[whole:], start.position + whole):
+            last = events[-1].offset if events else start.offset
+            raise Damaged(
+                "the end is not the start of a line",
+                file=file,
+                position=start.position + whole,
+                offset=last,
+            )
+    while events and events[-1].more:
+        events.pop()
+    if not events:
+        return start
+    lines = data[:rest_at].split(b"\n")[: len(events)]
+    length = sum(map(len, lines)) + len(lines)
+    crc = int(lines[-1][8:16], 16)
+    return Accepted(start.position + length, crc, events[-1].offset, events[-1].at)
+
+
+def _is_tear(rest: bytes, position: int) -> bool:
+    """Whether an interrupted append can have left `rest`, which starts where a line would.
+
+    `position` is where in the file that is.
+    """
+    zeros = rest.find(b"\0")
+    if zeros < 0:
+        start = b'{"crc":"'
+        return b"\n" not in rest and rest[: len(start)] == start[: len(rest)]
+    # Sectors that were never written, and nothing behind them that still verifies by itself.
+    end = len(rest) - len(rest[zeros:].lstrip(b"\0"))
+    sector_end = -(-(position + zeros) // _SECTOR) * _SECTOR + _SECTOR
+    unwritten = end == len(rest) or sector_end <= position + end
+    return unwritten and b"\n" not in rest[:zeros] and not _holds_a_line(rest[end:])
+
+
+def _holds_a_line(data: bytes) -> bool:
+    """Whether two neighbouring lines in `data` verify against each other."""
+    lines = data.split(b"\n")[1:-1]
+    for before, line in zip(lines, lines[1:], strict=False):
+        try:
+            decode(line + b"\n", int(before[8:16], 16))
+        except (BadLine, ValueError):
+            continue
+        return True
+    return False
+
+
+def mend(segments: Segments, host: Host, first: int, fd: int, end: int, reserve: int) -> int:
+    """Put a copy of the first `end` bytes of a segment in its place, and keep the rest aside.
+
+    Returns a descriptor to append to the copy with. The old file is never written again.
+    """
+    size = host.size(fd)
+    if size > end:
+        aside = os.path.join(segments.directory, f"cut-{first}-{end}-{host.random(4).hex()}")
+        rest = host.create(aside)
+        try:
+            host.write(rest, segments.read(fd, end, size))
+        finally:
+            host.close(rest)
+    new, _ = segments.publish(first, segments.read(fd, 0, end), reserve)
+    return new

@@ -1,0 +1,122 @@
+"""Segment files: their names, their making and their sealing; knows no lock and no mark."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+
+from queuectl.errors import Damaged, NoSpace
+from queuectl.events import codec
+from queuectl.events.codec import Header
+from queuectl.host import Host
+
+SUFFIX = ".jsonl"
+_DIGITS = 20
+_READ_BYTES = 1 << 20
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Segments:
+    """The segment files of one log directory."""
+
+    def __init__(self, directory: str, host: Host) -> None:
+        self.directory = directory
+        self._host = host
+
+    def path(self, first: int) -> str:
+        """Where the segment is whose first event has offset `first`."""
+        return os.path.join(self.directory, f"{first:0{_DIGITS}d}{SUFFIX}")
+
+    def list(self) -> list[int]:
+        """The first offsets of all segments, rising."""
+        return sorted(
+            int(name[:_DIGITS])
+            for name in self._host.list(self.directory)
+            if len(name) == _DIGITS + len(SUFFIX)
+            and name.endswith(SUFFIX)
+            and name[:_DIGITS].isdecimal()
+        )
+
+    def open(self, first: int, *, write: bool = False) -> int:
+        flags = os.O_RDWR | os.O_APPEND if write else os.O_RDONLY
+        return self._host.open(self.path(first), flags)
+
+    def header(self, fd: int, first: int) -> tuple[Header, int, int]:
+        """(header, its crc, the position after it) of an open segment."""
+        start = self._host.read_at(fd, 4096, 0)
+        line, newline, _ = start.partition(b"\n")
+        try:
+            if not newline:
+                raise ValueError("it has no newline")
+            header, crc = codec.decode_header(line)
+            if header.first != first:
+                raise ValueError(f"it says that its first event is {header.first}")
+        except ValueError as error:
+            raise Damaged(
+                f"the first line does not verify: {error}",
+                file=self.path(first),
+                position=0,
+                offset=first - 1,
+            ) from None
+        return header, crc, len(line) + 1
+
+    def sha256(self, fd: int, size: int) -> str:
+        """SHA-256 of the first `size` bytes of an open segment."""
+        digest = hashlib.sha256()
+        position = 0
+        while position < size:
+            piece = self._host.read_at(fd, min(_READ_BYTES, size - position), position)
+            if not piece:
+                break
+            digest.update(piece)
+            position += len(piece)
+        return digest.hexdigest()
+
+    def publish(self, first: int, content: bytes, reserve: int) -> tuple[int, int]:
+        """Make `content` the segment `first`, durably and at once or not at all.
+
+        Written beside, synced, renamed, and the directory synced; a segment of that name is
+        replaced. Returns (descriptor to append with, bytes reserved). Raises `NoSpace`.
+        """
+        host = self._host
+        temporary = os.path.join(self.directory, f"new-{host.random(6).hex()}")
+        fd = -1
+        try:
+            fd = host.create(temporary)
+            reserved = len(content) + reserve
+            host.reserve(fd, 0, reserved)
+            written = 0
+            while written < len(content):
+                written += host.write(fd, content[written:])
+            host.fsync(fd)
+            host.rename(temporary, self.path(first))
+            host.sync_directory(self.directory)
+        except OSError as error:
+            if fd >= 0:
+                host.close(fd)
+                if host.exists(temporary):
+                    host.unlink(temporary)
+            if error.errno in OUT_OF_SPACE:
+                raise NoSpace(
+                    f"no space left for the log in {self.directory}: free some, then try again"
+                ) from None
+            raise
+        return fd, reserved
+
+    def read(self, fd: int, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end`; fewer where the file is shorter."""
+        pieces = []
+        while start < end:
+            piece = self._host.read_at(fd, min(_READ_BYTES, end - start), start)
+            if not piece:
+                break
+            pieces.append(piece)
+            start += len(piece)
+        return b"".join(pieces)
+
+    def remove_leftovers(self) -> None:
+        """Files of makings that a crash interrupted; only with the lock held."""
+        for name in self._host.list(self.directory):
+            if name.startswith("new-"):
+                self._host.unlink(os.path.join(self.directory, name))

@@ -1,0 +1,66 @@
+"""A real log that lives as long as its process: for tests, and for queues nobody needs to keep.
+
+It takes no lock on purpose, so whoever shares one meets conflicts; knows nothing of jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from queuectl import instants
+from queuectl.errors import Conflict
+from queuectl.events.codec import decode, encode, frame
+from queuectl.events.log import Batch
+from queuectl.events.vocabulary import Event
+from queuectl.host import Host
+
+
+class MemoryLog:
+    """Keeps encoded lines, not objects, so every reader decodes what a file would have held."""
+
+    def __init__(self, host: Host | None = None) -> None:
+        self._host = host or Host()
+        self._lines: list[bytes] = []
+        self._crcs = [0]
+        self._last_of: dict[str, int] = {}
+        self._at = ""
+
+    def head(self) -> int:
+        return len(self._lines)
+
+    def read(self, after: int = 0) -> Iterator[list[Event]]:
+        if after < len(self._lines):
+            yield decode(b"".join(self._lines[after:]), self._crcs[after])[0]
+
+    def read_about(self, job: str) -> Iterator[Event]:
+        for events in self.read():
+            yield from (event for event in events if getattr(event, "job", None) == job)
+
+    def append(self, batches: Sequence[Batch]) -> list[Event]:
+        for batch in batches:
+            for job, known in batch.expected.items():
+                if self._last_of.get(job, 0) > known:
+                    raise Conflict(f"job {job} has changed meanwhile")
+        self._at = max(self._at, instants.from_us(self._host.now_us()))
+        start = len(self._lines)
+        for batch in batches:
+            last = len(batch.facts) - 1
+            for index, fact in enumerate(batch.facts):
+                offset = len(self._lines) + 1
+                line, crc = frame(
+                    encode(fact), self._crcs[-1], offset, self._at, more=index < last
+                )
+                self._lines.append(line)
+                self._crcs.append(crc)
+                job = getattr(fact, "job", None)
+                if job:
+                    self._last_of[job] = offset
+        # Decoded from the lines, as any other reader would get them.
+        return [event for events in self.read(start) for event in events]
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,84 @@
+"""Everything that can go wrong, each with the exit code a shell sees; knows nothing of what raises it."""
+
+from __future__ import annotations
+
+
+class QueuectlError(Exception):
+    """The operation failed; the message says what was wrong, where, and what to do next."""
+
+    exit_code = 1
+
+
+class Invalid(QueuectlError):
+    """What was asked for makes no sense as written."""
+
+    exit_code = 2
+
+
+class NotFound(QueuectlError):
+    """The thing named does not exist."""
+
+    exit_code = 3
+
+
+class Rejected(QueuectlError):
+    """The command is well formed, but the state of the job forbids it."""
+
+    exit_code = 4
+
+
+class WaitTimedOut(QueuectlError):
+    """What was waited for did not happen in time."""
+
+    exit_code = 5
+
+
+class PartlyDone(QueuectlError):
+    """Some of what was asked for was done, and the rest was not."""
+
+    exit_code = 6
+
+
+class Damaged(QueuectlError):
+    """The log does not verify: its bytes are not the ones that were written.
+
+    `file` is the path, `position` the byte in it and `offset` the last event that still verifies.
+    """
+
+    exit_code = 7
+
+    def __init__(self, why: str, *, file: str, position: int, offset: int) -> None:
+        super().__init__(
+            f"the log is damaged: {why} in {file} at byte {position}, after event {offset};"
+            f" everything before it is intact and readable, nothing will be appended"
+        )
+        self.why = why
+        self.file = file
+        self.position = position
+        self.offset = offset
+
+
+class Newer(QueuectlError):
+    """The data was written by a newer queuectl."""
+
+
+class NoSpace(QueuectlError):
+    """The disk, the quota or the inodes are used up; nothing was written."""
+
+    exit_code = 9
+
+
+class LockTimedOut(QueuectlError):
+    """Another process kept the log's lock for too long."""
+
+    exit_code = 9
+
+
+class SyncFailed(QueuectlError):
+    """The disk refused to make bytes durable; nobody may believe that file again."""
+
+
+class Conflict(QueuectlError):
+    """The log has moved on since the appender last looked; look again and decide again."""
+
+    exit_code = 4

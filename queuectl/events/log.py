@@ -1,0 +1,56 @@
+"""What a log promises, whatever it is kept in; knows no job and no file.
+
+Every engine in `queuectl/engines/` keeps these promises, and `tests/engines/conformance.py` is
+their specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from queuectl.events.vocabulary import Event, Fact
+
+
+class Batch(NamedTuple):
+    """Facts that are appended together: all of them, or none."""
+
+    facts: Sequence[Fact]
+    expected: Mapping[str, int] = {}
+    """Per job the offset of its last event that the appender knew (0: it does not exist)."""
+    essential: bool = False
+    """Records the end of what runs already, so it may use the space kept back for that."""
+
+
+class Log(Protocol):
+    """An append-only sequence of events."""
+
+    def head(self) -> int:
+        """The offset of the last durable event; 0 while there is none."""
+
+    def read(self, after: int = 0) -> Iterator[list[Event]]:
+        """The durable events with an offset above `after`, oldest first, in pieces.
+
+        Raises `Damaged` after the last event before the damage.
+        """
+
+    def read_about(self, job: str) -> Iterator[Event]:
+        """The durable events about one job, oldest first, without decoding the others."""
+
+    def append(self, batches: Sequence[Batch]) -> list[Event]:
+        """Write batches durably, in order and in one go; returns their events.
+
+        The facts themselves become the events: they are given their offset and time. Raises
+        `Conflict`, and appends nothing, when the log holds an event about a job in `expected`
+        past the offset given there. When it returns, everything is durable.
+        """
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep others from appending meanwhile, where that is cheap.
+
+        It only saves retries: correctness rests on `expected`, and an engine may do nothing here.
+        """
+
+    def close(self) -> None:
+        """Give back what is held; the log itself stays."""

@@ -1,0 +1,315 @@
+"""Every fact that can happen to a queue, as a frozen struct; knows nothing of logs or rules.
+
+A *fact* is what the domain decided; it becomes an *event* when a log gives it an offset and a time
+(`offset` and `at` stay empty until then). The `tag` is the wire name: it is a storage name and
+never changes its meaning. Reading is tolerant: unknown fields are ignored, missing ones take the
+default written here, wrong types are refused. A key has one JSON type across all events.
+Durations are integer milliseconds, times are `Instant` text, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Union
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What every event carries: its place in the log and when it was recorded."""
+
+    offset: int = 0
+    """Place in the log, from 1, strictly rising; 0 while it is only a fact."""
+    at: str = ""
+    """When the log recorded it; never runs backwards from one event to the next."""
+    more: bool = False
+    """The next event belongs to the same batch: all of a batch happened, or none."""
+
+
+class JobEvent(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What every event about one job carries."""
+
+    job: str = ""
+    """The id of the job."""
+    queue: str = "default"
+    """The queue that the job is in."""
+    attempt: int = 0
+    """The run this is about, from 1; 0 before the first."""
+
+
+class AttemptEvent(JobEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What every event about one run of a job carries."""
+
+    worker: str = ""
+    """The id of the worker that ran it."""
+    token: int = 0
+    """The fencing token: the offset of the `job.claimed` event that began the run."""
+
+
+class FinishEvent(AttemptEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What the end of a run carries."""
+
+    exit_code: int | None = None
+    """The exit code of the command; absent when it did not exit by itself."""
+    wait_ms: int = 0
+    """From the moment the job could have run to the moment it was claimed."""
+    run_ms: int = 0
+    """From start to end of the command, by a clock that nobody can set."""
+    cpu_ms: int = 0
+    """Processor time of the command and the children it waited for, user and system."""
+    stdout_bytes: int = 0
+    """Bytes the command wrote to its standard output."""
+    stderr_bytes: int = 0
+    """Bytes the command wrote to its standard error."""
+    escaped: int = 0
+    """Processes it had left behind outside its process group; they were ended too."""
+
+
+class JobEnqueued(
+    JobEvent, tag="job.enqueued", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """A job was accepted; every setting it will run under is written here and stays as it is."""
+
+    command: str = ""
+    """What to run: a shell command, or for `argv` jobs the same words quoted for reading."""
+    argv: list[str] | None = None
+    """The words of a command that runs without a shell."""
+    cwd: str = "/"
+    """The directory it runs in."""
+    env: list[str] | None = None
+    """`NAME=value` given with the job, added to the worker's environment."""
+    secret_env: list[str] | None = None
+    """Names whose values the worker must have in its own environment."""
+    tags: list[str] | None = None
+    """Labels to find the job by."""
+    priority: int = 0
+    """Higher runs sooner."""
+    run_at: str = ""
+    """Not before this time; empty for at once."""
+    max_retries: int = 3
+    """How many runs it has in all before it is dead; 0 and 1 both mean one."""
+    timeout_ms: int = 0
+    """How long one run may take; 0 for as long as it likes."""
+    timeout_own: bool = False
+    """The timeout was given with the job, so a worker's default does not replace it."""
+    backoff: str = "exponential"
+    """How the delay before the next run grows; see the `backoff` setting."""
+    backoff_base: float = 2.0
+    """The base of the delay, in seconds."""
+    backoff_base_own: bool = False
+    """The base was given with the job, so a worker's default does not replace it."""
+    backoff_max_ms: int = 0
+    """The longest delay between two runs; 0 for no limit."""
+    jitter: float = 0.0
+    """Each delay is stretched by a chance share of itself, up to this fraction."""
+    actor: str = ""
+    """Who asked for it: user@host."""
+
+
+class JobClaimed(
+    AttemptEvent, tag="job.claimed", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """A worker took the job under a lease; this event's own offset is the fencing token."""
+
+    slot: int = 0
+    """Which of the worker's slots runs it, from 1."""
+    until: str = ""
+    """When the lease runs out unless it is renewed."""
+
+
+class JobCompleted(
+    FinishEvent, tag="job.completed", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """The command ended with exit code 0."""
+
+
+class JobFailed(
+    FinishEvent, tag="job.failed", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """The command did not succeed; `job.retried` or `job.dead` follows in the same batch."""
+
+    reason: str = ""
+    """Why: `exit`, `signal`, `timeout`, `output-limit` or `start`."""
+    error: str = ""
+    """One line for people: the last line of standard error, or what went wrong instead."""
+
+
+class JobRetried(
+    JobEvent, tag="job.retried", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """Another run is scheduled after a failed one."""
+
+    run_at: str = ""
+    """When the next run is due."""
+    delay_ms: int = 0
+    """The delay that backoff gave, counted from the failure."""
+
+
+class JobDead(JobEvent, tag="job.dead", frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """All its runs are used up; it rests in the dead-letter queue."""
+
+    error: str = ""
+    """Why the last run failed."""
+
+
+class JobRequeued(
+    JobEvent, tag="job.requeued", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """Somebody asked for a new round of runs; attempts are counted from 0 again."""
+
+    actor: str = ""
+    """Who asked: user@host."""
+    reason: str = ""
+    """Why, in their words."""
+
+
+class JobReleased(
+    AttemptEvent, tag="job.released", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """A worker handed the job back unfinished; the run is not counted."""
+
+    reason: str = ""
+    """Why: the worker was stopping, or could not start the job for want of space."""
+
+
+class JobCancelled(
+    JobEvent, tag="job.cancelled", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """Somebody called the job off; if it was running, its process group is ended."""
+
+    actor: str = ""
+    """Who asked: user@host."""
+    reason: str = ""
+    """Why, in their words."""
+
+
+class JobPruned(
+    JobEvent, tag="job.pruned", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """The queue was told to forget the job; its id may be used again."""
+
+    actor: str = ""
+    """Who asked: user@host."""
+    reason: str = ""
+    """Why, in their words."""
+
+
+class LeaseRenewed(Event, tag="lease.renewed", frozen=True, kw_only=True, omit_defaults=True):
+    """A worker still lives and keeps every lease it holds."""
+
+    worker: str = ""
+    """The id of the worker."""
+    until: str = ""
+    """When its leases run out unless they are renewed again."""
+
+
+class LeaseExpired(
+    AttemptEvent, tag="lease.expired", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """A run was lost with its worker; it counts, and the job may be claimed again at once."""
+
+    reason: str = ""
+    """How it was noticed: the worker died, stopped renewing, or the machine restarted."""
+
+
+class WorkerStarted(Event, tag="worker.started", frozen=True, kw_only=True, omit_defaults=True):
+    """A worker process began to take jobs."""
+
+    worker: str = ""
+    """The id of the worker."""
+    host: str = ""
+    """The name of the machine it runs on."""
+    boot: str = ""
+    """The boot id of that machine: after a restart no lease of this worker can be alive."""
+    pid: int = 0
+    """Its process id."""
+    slots: int = 1
+    """How many jobs it runs at a time."""
+    queues: list[str] | None = None
+    """The queues it serves; absent for all."""
+
+
+class WorkerStopRequested(
+    Event, tag="worker.stop_requested", frozen=True, kw_only=True, omit_defaults=True
+):
+    """Somebody asked a worker to finish what it runs and stop."""
+
+    worker: str = ""
+    """The id of the worker."""
+    actor: str = ""
+    """Who asked: user@host."""
+
+
+class WorkerStopped(Event, tag="worker.stopped", frozen=True, kw_only=True, omit_defaults=True):
+    """A worker process takes no more jobs."""
+
+    worker: str = ""
+    """The id of the worker."""
+    reason: str = ""
+    """Why: it was asked to, it had nothing left to run, or it was found dead."""
+
+
+class SettingChanged(Event, tag="setting.changed", frozen=True, kw_only=True, omit_defaults=True):
+    """A setting has a new value for jobs enqueued from now on."""
+
+    key: str = ""
+    """The name of the setting."""
+    value: str = ""
+    """Its new value, as text."""
+    actor: str = ""
+    """Who changed it: user@host."""
+
+
+class QueuePaused(Event, tag="queue.paused", frozen=True, kw_only=True, omit_defaults=True):
+    """No job of this queue is claimed until it is resumed."""
+
+    queue: str = "default"
+    """The queue."""
+    actor: str = ""
+    """Who asked: user@host."""
+    reason: str = ""
+    """Why, in their words."""
+
+
+class QueueResumed(Event, tag="queue.resumed", frozen=True, kw_only=True, omit_defaults=True):
+    """Jobs of this queue are claimed again."""
+
+    queue: str = "default"
+    """The queue."""
+    actor: str = ""
+    """Who asked: user@host."""
+    reason: str = ""
+    """Why, in their words."""
+
+
+Fact = Event
+"""The same structs, before the log has given them an offset and a time."""
+
+AnyEvent = Union[  # noqa: UP007 - msgspec reads it at run time
+    JobEnqueued,
+    JobClaimed,
+    JobCompleted,
+    JobFailed,
+    JobRetried,
+    JobDead,
+    JobRequeued,
+    JobReleased,
+    JobCancelled,
+    JobPruned,
+    LeaseRenewed,
+    LeaseExpired,
+    WorkerStarted,
+    WorkerStopRequested,
+    WorkerStopped,
+    SettingChanged,
+    QueuePaused,
+    QueueResumed,
+]
+
+Facts = Sequence[Fact]
+
+
+def wire_name(event: Event | type[Event]) -> str:
+    """The name by which this kind of event stands in the log."""
+    kind = event if isinstance(event, type) else type(event)
+    return str(kind.__struct_config__.tag)

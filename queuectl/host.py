@@ -1,0 +1,377 @@
+"""The one door to the machine: files, locks, clock, chance and processes, injected everywhere.
+
+Nothing else in queuectl calls the operating system for these, so a simulated host can stand in and
+run the real code under a seed. Knows nothing of logs or jobs. Methods raise `OSError` as the
+system does; what it means is for the caller to say.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import stat
+import sys
+import time
+from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+_LOCK_POLL_S = 0.001
+_NETWORK_FILE_SYSTEMS = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "9p", "sshfs")
+    + ("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "gpfs", "beegfs")
+)
+_LINUX = sys.platform == "linux"
+_FALLOC_FL_KEEP_SIZE = 1
+
+
+@cache
+def _filelock() -> ModuleType:
+    # Only those who append pay for its import: reading commands never lock.
+    import filelock
+
+    return filelock
+
+
+class Host:
+    """The real machine."""
+
+    # ---- clock and chance
+
+    def now_us(self) -> int:
+        """Wall clock, microseconds since the epoch; for records, never for decisions about life."""
+        return time.time_ns() // 1000
+
+    def monotonic_s(self) -> float:
+        """A clock that nobody can set: what leases and timeouts are measured by."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def random(self, size: int) -> bytes:
+        return os.urandom(size)
+
+    def boot_id(self) -> str:
+        """Changes with every start of the machine: what only lived in memory before it is gone."""
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                return file.read(36)
+        except OSError:
+            return "-" * 36
+
+    def name(self) -> str:
+        return os.uname().nodename
+
+    def user(self) -> str:
+        """Who acts, for the audit trail."""
+        try:
+            import pwd
+
+            return pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            return str(os.getuid())
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def directory(self) -> str:
+        """The caller's working directory."""
+        return os.getcwd()
+
+    def environment(self) -> Mapping[str, str]:
+        return os.environ
+
+    # ---- files
+
+    def open(self, path: str, flags: int, mode: int = 0o600) -> int:
+        """A file descriptor that never follows a symbolic link and never leaks into a child."""
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+    def create(self, path: str) -> int:
+        """A new private file to append to; fails where one exists."""
+        return self.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+
+    read_at = staticmethod(os.pread)
+    write = staticmethod(os.write)
+    write_at = staticmethod(os.pwrite)
+    close = staticmethod(os.close)
+    fsync = staticmethod(os.fsync)
+    # macOS has no fdatasync; its fsync is the nearest thing.
+    fdatasync = staticmethod(getattr(os, "fdatasync", os.fsync))
+    truncate = staticmethod(os.ftruncate)
+    rename = staticmethod(os.rename)
+    unlink = staticmethod(os.unlink)
+    exists = staticmethod(os.path.lexists)
+
+    def size(self, fd: int) -> int:
+        return os.fstat(fd).st_size
+
+    def file_size(self, path: str) -> int:
+        """Bytes in the file at `path`; 0 where there is none."""
+        try:
+            return os.stat(path, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return 0
+
+    def list(self, path: str) -> list[str]:
+        """The names in a directory, in no order; none where the directory does not exist."""
+        try:
+            return os.listdir(path)
+        except FileNotFoundError:
+            return []
+
+    def make_directory(self, path: str) -> bool:
+        """A private directory, whatever the umask; False where one was already there."""
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            return False
+        return True
+
+    def remove_tree(self, path: str) -> None:
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a directory durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def reserve(self, fd: int, position: int, length: int) -> None:
+        """Claim disk blocks past the end of a file without changing its size.
+
+        Raises `OSError` when there is no space; does nothing where the system cannot reserve.
+        """
+        if not _LINUX:
+            return
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        offset_t = ctypes.c_int64
+        arguments = ctypes.c_int(fd), ctypes.c_int(_FALLOC_FL_KEEP_SIZE)
+        if libc.fallocate64(*arguments, offset_t(position), offset_t(length)) != 0:
+            code = ctypes.get_errno()
+            if code not in (errno.EOPNOTSUPP, errno.ENOSYS):
+                raise OSError(code, os.strerror(code))
+
+    def free_bytes(self, path: str) -> int:
+        """What an ordinary process may still write to the file system of `path`."""
+        figures = os.statvfs(path)
+        return figures.f_bavail * figures.f_frsize
+
+    def is_private(self, path: str) -> bool:
+        """Whether only this user (or root) can put files there."""
+        figures = os.stat(path)
+        return figures.st_uid in (os.geteuid(), 0) and not figures.st_mode & (
+            stat.S_IWGRP | stat.S_IWOTH
+        )
+
+    def network_file_system(self, path: str) -> str | None:
+        """The type of the file system of `path` if other machines can write to it too."""
+        kind = self.file_system(path)
+        return kind if kind in _NETWORK_FILE_SYSTEMS else None
+
+    def file_system(self, path: str) -> str:
+        """The type of the file system of `path`, as in `/proc/self/mountinfo`; empty if unknown."""
+        device = os.stat(path).st_dev
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    fields = line.split(" ")
+                    if fields[2] == wanted:
+                        return fields[fields.index("-") + 1]
+        except OSError:
+            pass
+        return ""
+
+    # ---- locks
+
+    def lock(self, fd: int, timeout_s: float) -> bool:
+        """Take the exclusive lock on an open file, waiting at most `timeout_s`; False if in vain.
+
+        The short poll is the point: filelock's own 50 ms starves processes beside each other.
+        """
+        take = _filelock().lock_descriptor
+        if take(fd, blocking=False):
+            return True
+        give_up = time.monotonic() + timeout_s
+        while not take(fd, blocking=False):
+            if time.monotonic() >= give_up:
+                return False
+            time.sleep(_LOCK_POLL_S)
+        return True
+
+    def unlock(self, fd: int) -> None:
+        _filelock().unlock_descriptor(fd)
+
+    def lock_holder(self, fd: int) -> int | None:
+        """The process that holds the lock on an open file, where the system tells."""
+        figures = os.fstat(fd)
+        wanted = f"{os.major(figures.st_dev):02x}:{os.minor(figures.st_dev):02x}:{figures.st_ino}"
+        try:
+            with open("/proc/locks", encoding="ascii", errors="replace") as file:
+                for line in file:
+                    fields = line.split()
+                    if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == wanted:
+                        return int(fields[4])
+        except (OSError, ValueError):
+            pass
+        return None
+
+    def hold(self, path: str) -> int | None:
+        """Open `path` (created if need be) and lock it for as long as the descriptor, or a child's
+        copy of it, stays open; None if somebody else holds it."""
+        fd = self.open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        return fd
+
+    def is_held(self, path: str) -> bool:
+        """Whether some living process holds the lock on `path`; no file, no holder."""
+        try:
+            fd = self.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared, so that two who look at once do not take each other for the holder.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    # ---- bells: a pipe with a name, so that waiting costs nothing and ringing needs no address
+
+    def make_bell(self, path: str) -> int:
+        """A descriptor that becomes readable when somebody rings."""
+        os.mkfifo(path, 0o600)
+        # Open for writing as well, so that the last ringer's leaving is not an end of file.
+        return self.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    def ring(self, path: str) -> None:
+        """Wake whoever waits at the bell; nobody waiting is no error."""
+        try:
+            fd = self.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return
+        try:
+            os.write(fd, b"!")
+        except OSError:  # full: it is ringing already
+            pass
+        finally:
+            os.close(fd)
+
+    def silence(self, bell: int) -> None:
+        """Take all rings so far."""
+        try:
+            while os.read(bell, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def wait(self, descriptors: Iterable[int], timeout_s: float) -> set[int]:
+        """Those of `descriptors` that can be read, as soon as there is one or the time is up."""
+        poll = select.poll()
+        for fd in descriptors:
+            poll.register(fd, select.POLLIN)
+        return {fd for fd, _ in poll.poll(max(0.0, timeout_s) * 1000)}
+
+    # ---- processes
+
+    def spawn(
+        self, argv: Sequence[str], cwd: str, env: Mapping[str, str], out: int, err: int, keep: int
+    ) -> int:
+        """Start a program in a session and process group of its own; returns its pid.
+
+        `out` and `err` become its output, `keep` is inherited as it is. `posix_spawn` costs a third
+        of `subprocess.Popen` here; it has no working directory, so this process steps
+        there first (its own paths are all absolute, and it has one thread).
+        """
+        os.chdir(cwd)
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.set_inheritable(keep, True)
+        try:
+            return os.posix_spawn(
+                argv[0],
+                argv,
+                env,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, null, 0),
+                    (os.POSIX_SPAWN_DUP2, out, 1),
+                    (os.POSIX_SPAWN_DUP2, err, 2),
+                ],
+                setsid=True,
+                setsigmask=(),
+                # Python ignores these two; a shell expects them as the system has them.
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            )
+        finally:
+            os.set_inheritable(keep, False)
+            os.close(null)
+
+    def watch(self, pid: int) -> int | None:
+        """A descriptor that becomes readable when the child ends; None where there is no such."""
+        try:
+            return os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            return None
+
+    def has_ended(self, pid: int) -> bool:
+        """Whether a child has ended; it stays to be reaped."""
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def reap(self, pid: int) -> tuple[int, Any]:
+        """(wait status, resource usage) of a child that has ended."""
+        _, status, usage = os.wait4(pid, 0)
+        return status, usage
+
+    def signal_group(self, pgid: int, signum: int) -> None:
+        """Signal every process of a group; a group that is gone is no error."""
+        try:
+            os.killpg(pgid, signum)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    def processes_of(self, markers: Sequence[str], lock_paths: Container[str]) -> list[int]:
+        """Pids whose environment holds all `markers` (`NAME=value`) or who hold one of `lock_paths`
+        open, however far they went from their process group. Only Linux tells."""
+        needles = [marker.encode() + b"\0" for marker in markers]
+        return [
+            int(name)
+            for name in (self.list("/proc") if _LINUX else ())
+            if name.isdigit() and int(name) != os.getpid()
+            if _is_marked(f"/proc/{name}", needles, lock_paths)
+        ]
+
+    def kill(self, pid: int, signum: int) -> None:
+        try:
+            os.kill(pid, signum)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def _is_marked(process: str, needles: Sequence[bytes], lock_paths: Container[str]) -> bool:
+    try:
+        with open(f"{process}/environ", "rb") as file:
+            environment = file.read()
+        if all(needle in environment for needle in needles):
+            return True
+        return any(
+            os.readlink(f"{process}/fd/{fd}") in lock_paths for fd in os.listdir(f"{process}/fd")
+        )
+    except OSError:
+        return False

@@ -1,0 +1,362 @@
+"""The queue as a whole, and its Python API: asks the domain what happens, and the log to keep it.
+
+    from queuectl import Queue
+
+    with Queue("./data") as queue:
+        job = queue.enqueue("convert a.png a.webp", priority=5)
+
+Knows neither terminal nor processes. A `Queue` belongs to one thread of one process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from queuectl import instants
+from queuectl.domain import commands as c
+from queuectl.domain import settings as rules
+from queuectl.domain.decide import decide
+from queuectl.domain.job import Job
+from queuectl.domain.submission import Submission, check_queue
+from queuectl.engines.file import FileLog
+from queuectl.errors import Conflict, Invalid, NotFound, QueuectlError
+from queuectl.events import vocabulary as v
+from queuectl.events.log import Batch, Log
+from queuectl.home import Home
+from queuectl.host import Host
+from queuectl.ids import IdMaker
+from queuectl.projections.state import State
+from queuectl.projections.workers import WorkerRow
+
+_CONFLICTS_MAX = 100
+_WAKES = (
+    v.JobEnqueued,
+    v.JobRetried,
+    v.JobRequeued,
+    v.JobReleased,
+    v.JobCancelled,
+    v.LeaseExpired,
+    v.WorkerStopRequested,
+    v.SettingChanged,
+    v.QueueResumed,
+)
+"""Events after which a waiting worker may have something to do."""
+
+
+class Queue:
+    """A job queue in one data directory.
+
+    `create=False` refuses to make one where there is none (`NotFound`). With `log`, the events are
+    kept there instead, and `place` only names where output goes.
+    """
+
+    def __init__(
+        self,
+        place: str | os.PathLike[str] = "./data",
+        *,
+        create: bool = True,
+        host: Host | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self.host = host or Host()
+        self.home = Home(os.fspath(place))
+        self._pid = self.host.pid()
+        self._ids = IdMaker()
+        self._state = State()
+        self._actor = ""
+        if log is None:
+            self._open_home(create)
+            log = FileLog(self.home.log, self.host)
+        self.log = log
+
+    def _open_home(self, create: bool) -> None:
+        host, home = self.host, self.home
+        if not host.exists(home.log):
+            if not create:
+                raise NotFound(
+                    f"there is no queue at {home.root}: enqueue a job to make one,"
+                    " or name another place with --data"
+                )
+            for directory in (home.root, home.log, home.run, home.output):
+                if host.make_directory(directory):
+                    host.sync_directory(os.path.dirname(directory))
+        if not host.is_private(home.root):
+            raise QueuectlError(
+                f"{home.root} belongs to or can be written by somebody else, who could make this"
+                " queue run anything: chown it to yourself and chmod 700 it"
+            )
+        kind = host.network_file_system(home.root)
+        if kind and not host.environment().get("QUEUECTL_ALLOW_NETWORK_FS"):
+            raise QueuectlError(
+                f"{home.root} is on a network file system ({kind}), where locks and syncs cannot be"
+                " trusted: use a local disk, or set QUEUECTL_ALLOW_NETWORK_FS=1 to risk it"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back files; the queue itself stays."""
+        self.log.close()
+
+    # ---- reading
+
+    @property
+    def state(self) -> State:
+        """All projections, caught up with the log."""
+        self.catch_up()
+        return self._state
+
+    def catch_up(self) -> None:
+        """Fold in what has been appended since the last look.
+
+        Raises `Damaged` where the log does not verify; what comes before is folded in.
+        """
+        for events in self.log.read(self._state.offset):
+            self._state.apply(events)
+
+    def get(self, job: str) -> Job:
+        """The job with this id, or whose id alone starts so. Raises `NotFound` or `Invalid`."""
+        return self.state.jobs.named(job)
+
+    def jobs(
+        self,
+        *,
+        states: Iterable[str] = (),
+        queues: Iterable[str] = (),
+        tags: Iterable[str] = (),
+    ) -> Iterator[Job]:
+        """Jobs in the order they were enqueued; an empty filter lets every job through."""
+        return self.state.jobs.select(states=states, queues=queues, tags=tags)
+
+    def history(self, job: str) -> list[v.Event]:
+        """Every event about the job with exactly this id, oldest first; also a purged one's."""
+        return list(self.log.read_about(job))
+
+    # ---- enqueueing
+
+    def enqueue(self, command: str | None = None, **fields: Any) -> Job:
+        """Accept a job; when this returns, it is durable.
+
+        `fields` are those of `queuectl.domain.submission.FIELDS`, with the types that JSON has.
+        Raises `Invalid` for a bad field and `Rejected` where the id is taken.
+        """
+        if command is not None:
+            fields["command"] = command
+        return self.enqueue_many([fields])[0]
+
+    def enqueue_many(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
+        """Accept many jobs with one durable append: all of them, or none."""
+        ids = self.enqueue_all(jobs)
+        rows = self._state.jobs.rows
+        return [rows[id] for id in ids]
+
+    def enqueue_all(
+        self,
+        jobs: Sequence[Mapping[str, Any]],
+        *,
+        where: Callable[[int], str] = lambda index: "",
+        progress: Callable[[int], None] | None = None,
+    ) -> list[str]:
+        """As `enqueue_many`, returning only the ids.
+
+        `where(index)` names the origin of a job in errors; `progress(count)` hears how many have
+        been looked at.
+        """
+        specs = self._specify(jobs, where, progress)
+        given = {spec.job for spec, fields in zip(specs, jobs, strict=True) if "id" in fields}
+
+        def batches() -> list[Batch]:
+            for spec in specs if given else ():
+                if spec.job in given:
+                    decide(self._state.jobs.get(spec.job), c.Enqueue(job=spec.job, spec=spec))
+            return [Batch(specs, dict.fromkeys(given, 0))]
+
+        self.transact(batches)
+        return [spec.job for spec in specs]
+
+    def _specify(
+        self,
+        jobs: Sequence[Mapping[str, Any]],
+        where: Callable[[int], str],
+        progress: Callable[[int], None] | None,
+    ) -> list[v.JobEnqueued]:
+        now_us = self.host.now_us()
+        submission = Submission(
+            self.state.settings,
+            now=instants.from_us(now_us),
+            cwd=self.host.directory(),
+            actor=self.actor,
+        )
+        random = self.host.random(10)
+        specs = []
+        names: dict[str, int] = {}
+        for index, fields in enumerate(jobs):
+            try:
+                spec = submission.job(fields, lambda: self._ids.make(now_us, random))
+            except Invalid as error:
+                raise Invalid(f"{where(index)}{error}") from None
+            if names.setdefault(spec.job, index) != index:
+                raise Invalid(f"{where(index)}id: {spec.job} stands here a second time")
+            specs.append(spec)
+            if progress is not None and index % 1000 == 0:
+                progress(index)
+        return specs
+
+    # ---- everything else that can be asked
+
+    def submit(self, commands: Sequence[c.JobCommand], *, essential: bool = False) -> list[v.Event]:
+        """Ask for several things with one durable append; returns what happened.
+
+        Each command is all or none by itself. Raises `Rejected` or `NotFound` for the first that
+        cannot be, and then nothing is appended.
+        """
+        return self.transact(
+            lambda: [self._decided(command, essential=essential) for command in commands]
+        )
+
+    def transact(self, batches: Callable[[], list[Batch]]) -> list[v.Event]:
+        """Append what `batches()` makes of the state caught up, again if the log moved on."""
+        events = self._append(batches)
+        if any(isinstance(event, _WAKES) for event in events):
+            self.ring()
+        return events
+
+    def turn(
+        self,
+        ended: Sequence[c.JobCommand],
+        *,
+        worker: str,
+        slots: Sequence[int],
+        queues: Container[str] | None = None,
+        renew: bool = False,
+    ) -> list[v.Event]:
+        """One turn of a worker: record what ended, claim a job for each free slot, keep leases.
+
+        All of it is one append. `queues` None serves all. Returns what happened: a claim for each
+        job to start, and nothing for an end that came too late.
+        """
+
+        def batches() -> list[Batch]:
+            now = self.now()
+            until = instants.later(now, self._state.settings.lease_ms)
+            jobs = self._state.jobs.rows
+            done = [self._decided(command, essential=True) for command in ended if command.job in jobs]
+            if renew:
+                done.append(Batch([v.LeaseRenewed(worker=worker, until=until)], essential=True))
+            due = self._state.ready.due(now, len(slots), queues, self._state.paused)
+            for slot, job in zip(slots, due, strict=False):
+                claim = c.Claim(job=job.id, now=now, worker=worker, slot=slot, until=until)
+                done.append(self._decided(claim))
+            return done
+
+        return self.transact(batches)
+
+    def _decided(self, command: c.JobCommand, *, essential: bool = False) -> Batch:
+        job = self._state.jobs.get(command.job)
+        return Batch(decide(job, command), {command.job: job.offset if job else 0}, essential)
+
+    def cancel(self, job: str, *, reason: str = "") -> list[v.Event]:
+        """Call a job off; a running one is ended by its worker. Raises `Rejected` once it ended."""
+        return self.submit([c.Cancel(job=job, now=self.now(), actor=self.actor, reason=reason)])
+
+    def retry(self, jobs: Iterable[str], *, reason: str = "") -> list[v.Event]:
+        """Begin a new round of runs for each job, or run it at once instead of later."""
+        now, actor = self.now(), self.actor
+        return self.submit(
+            [c.Retry(job=job, now=now, actor=actor, reason=reason) for job in jobs]
+        )
+
+    def prune(self, jobs: Iterable[str], *, reason: str = "") -> list[v.Event]:
+        """Forget jobs that have ended; their history stays in the log."""
+        now, actor = self.now(), self.actor
+        return self.submit(
+            [c.Prune(job=job, now=now, actor=actor, reason=reason) for job in jobs]
+        )
+
+    def set(self, key: str, value: str) -> None:
+        """Change a setting for jobs enqueued from now on. Raises `Invalid`."""
+        name = rules.canonical(key).key
+
+        def batches() -> list[Batch]:
+            before = self._state.settings
+            after = rules.changed(before, key, value)
+            shown = rules.shown(after, name)
+            fact = v.SettingChanged(key=name, value=shown, actor=self.actor)
+            return [] if after == before else [Batch([fact])]
+
+        self.transact(batches)
+
+    def pause(self, queue: str, *, reason: str = "") -> None:
+        """Let no more jobs of a queue be claimed."""
+        queue = check_queue(queue)
+        fact = v.QueuePaused(queue=queue, actor=self.actor, reason=reason)
+        self.transact(lambda: [] if queue in self._state.paused else [Batch([fact])])
+
+    def resume(self, queue: str, *, reason: str = "") -> None:
+        """Let jobs of a paused queue be claimed again."""
+        queue = check_queue(queue)
+        fact = v.QueueResumed(queue=queue, actor=self.actor, reason=reason)
+        self.transact(lambda: [Batch([fact])] if queue in self._state.paused else [])
+
+    def stop_workers(self) -> list[WorkerRow]:
+        """Ask every worker there is now to finish what it runs and stop; returns those asked."""
+        asked: list[WorkerRow] = []
+
+        def batches() -> list[Batch]:
+            asked[:] = [row for row in self._state.workers.rows.values() if self.is_alive(row.id)]
+            return [
+                Batch([v.WorkerStopRequested(worker=row.id, actor=self.actor)])
+                for row in asked
+                if not row.stop_requested
+            ]
+
+        self.transact(batches)
+        return asked
+
+    def is_alive(self, worker: str) -> bool:
+        """Whether that worker's process lives on this machine: it holds its lock file."""
+        return self.host.is_held(self.home.worker_lock(worker))
+
+    # ---- the loop that everything goes through
+
+    def _append(self, batches: Callable[[], list[Batch]]) -> list[v.Event]:
+        if self.host.pid() != self._pid:
+            raise QueuectlError("a Queue cannot be used after a fork: open another in the child")
+        for _ in range(_CONFLICTS_MAX):
+            with self.log.exclusive():
+                self.catch_up()
+                try:
+                    events = self.log.append(batches())
+                except Conflict:
+                    continue
+            self._state.apply(events)
+            return events
+        raise Conflict("others keep changing the same job: try again")
+
+    def ring(self) -> None:
+        """Wake every worker that waits."""
+        for name in self.host.list(self.home.run):
+            if name.endswith(".bell"):
+                self.host.ring(os.path.join(self.home.run, name))
+
+    def now(self) -> instants.Instant:
+        return instants.from_us(self.host.now_us())
+
+    @property
+    def actor(self) -> str:
+        """Who acts through this process: user@host."""
+        if not self._actor:
+            self._actor = f"{self.host.user()}@{self.host.name()}"
+        return self._actor

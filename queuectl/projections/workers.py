@@ -1,0 +1,73 @@
+"""The workers that have started and not stopped, and what each of them holds."""
+
+from __future__ import annotations
+
+import msgspec
+
+from queuectl.domain.job import Job
+from queuectl.events import vocabulary as v
+
+
+class WorkerRow(msgspec.Struct, kw_only=True):
+    """One worker as the log knows it; whether it lives, only its lock file tells."""
+
+    id: str
+    host: str
+    boot: str
+    pid: int
+    slots: int
+    queues: list[str] | None
+    started_at: str
+    last: v.Event
+    """The last event that it wrote."""
+    lease: v.LeaseRenewed | v.WorkerStarted
+    """The event that last said how long its leases hold."""
+    stop_requested: bool = False
+    holding: dict[int, Job]
+    """The jobs it runs, by the tokens of its claims."""
+
+    @property
+    def heartbeat_at(self) -> str:
+        """When it last wrote anything."""
+        return self.last.at
+
+
+class Workers:
+    def __init__(self) -> None:
+        self.rows: dict[str, WorkerRow] = {}
+
+    def apply(self, event: v.Event) -> None:
+        match event:
+            case v.WorkerStarted():
+                self.rows[event.worker] = WorkerRow(
+                    id=event.worker,
+                    host=event.host,
+                    boot=event.boot,
+                    pid=event.pid,
+                    slots=event.slots,
+                    queues=event.queues,
+                    started_at=event.at,
+                    last=event,
+                    lease=event,
+                    holding={},
+                )
+            case v.WorkerStopped():
+                self.rows.pop(event.worker, None)
+            case v.WorkerStopRequested() if event.worker in self.rows:
+                self.rows[event.worker].stop_requested = True
+            case v.LeaseRenewed() if event.worker in self.rows:
+                row = self.rows[event.worker]
+                row.last = row.lease = event
+
+    def holds(self, job: Job) -> None:
+        """A worker has claimed `job`."""
+        row = self.rows.get(job.worker)
+        if row is not None:
+            row.holding[job.token] = job
+
+    def heard(self, event: v.AttemptEvent) -> None:
+        """A worker has written about a run; all but a claim are the end of one."""
+        row = self.rows.get(event.worker)
+        if row is not None:
+            row.last = event
+            row.holding.pop(event.token, None)

@@ -1,0 +1,1 @@
+"""What runs jobs: the only floor with processes and signals; knows not how events are stored."""

@@ -1,0 +1,118 @@
+"""What workers do for each other: taking over from the dead, and clearing up after them.
+
+Whether a worker lives is asked of the lock file it holds, never of the wall clock: the kernel lets
+go of it in the instant of death. Only a worker that lives but has not been heard of for a
+lease's length by a clock nobody can set (it was stopped, say) loses its jobs by time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from queuectl.domain import commands as c
+from queuectl.domain.job import Job
+from queuectl.errors import QueuectlError
+from queuectl.events import vocabulary as v
+from queuectl.events.log import Batch
+from queuectl.jobqueue import Queue
+from queuectl.projections.workers import WorkerRow
+
+
+class Upkeep:
+    """Watches the other workers of a queue on behalf of worker `own`."""
+
+    def __init__(self, queue: Queue, own: str) -> None:
+        self._queue = queue
+        self._host = queue.host
+        self._own = own
+        self._boot = self._host.boot_id()
+        self._heard: dict[str, tuple[int, float]] = {}
+        """Per worker the last event of it that was seen, and when it was seen (monotonic)."""
+
+    def others_hold_jobs(self) -> bool:
+        """Whether there is anybody to watch closely."""
+        rows = self._queue.state.workers.rows
+        return any(row.holding and row.id != self._own for row in rows.values())
+
+    def take_over(self) -> list[v.Event]:
+        """Give up the leases of workers that are gone, once their processes are; returns the
+        events of it."""
+        events: list[v.Event] = []
+        for row in list(self._queue.state.workers.rows.values()):
+            if row.id == self._own:
+                continue
+            reason = self._why_gone(row)
+            if reason:
+                events += self._expire(row, reason)
+        return events
+
+    def _why_gone(self, row: WorkerRow) -> str:
+        """Why the leases of that worker are void; empty while they are not."""
+        if row.boot != self._boot and row.host == self._host.name():
+            return "the machine restarted"
+        if row.boot == self._boot and not self._queue.is_alive(row.id):
+            return "its worker died"
+        now = self._host.monotonic_s()
+        seen, since = self._heard.get(row.id, (-1, now))
+        if seen != row.last.offset:
+            self._heard[row.id] = row.last.offset, now
+        elif row.holding and now - since > self._queue.state.settings.lease_ms / 1000:
+            return "its worker stopped renewing the lease"
+        return ""
+
+    def _expire(self, row: WorkerRow, reason: str) -> list[v.Event]:
+        queue = self._queue
+        jobs = list(row.holding.values())
+        if row.boot == self._boot:
+            jobs = [job for job in jobs if self._processes_ended(row, jobs, job)]
+        now = queue.now()
+        events = queue.submit(
+            [c.Expire(job=job.id, token=job.token, now=now, reason=reason) for job in jobs],
+            essential=True,
+        )
+        if not row.holding and reason != "its worker stopped renewing the lease":
+            events += self._forget(row, reason)
+        return events
+
+    def _processes_ended(self, row: WorkerRow, jobs: list[Job], job: Job) -> bool:
+        """Whether no process of that run is left; ends those that are.
+
+        A worker that was stopped between claiming and starting holds the lock itself: then nobody
+        may take the job until it goes on or dies.
+        """
+        lock = self._queue.home.slot_lock(row.id, job.slot)
+        markers = [f"QUEUECTL_WORKER={row.id}"]
+        paths = {self._queue.home.slot_lock(row.id, other.slot) for other in jobs}
+        for _ in range(50):
+            pids = [pid for pid in self._host.processes_of(markers, paths) if pid != row.pid]
+            for pid in pids:
+                self._host.kill(pid, signal.SIGKILL)
+            if not pids and not self._host.is_held(lock):
+                return True
+            self._host.sleep(0.002)
+        return not self._host.is_held(lock)
+
+    def _forget(self, row: WorkerRow, reason: str) -> list[v.Event]:
+        """Record that a dead worker is gone, and take its files away."""
+        queue = self._queue
+
+        def batches() -> list[Batch]:
+            if row.id not in queue.state.workers.rows:
+                return []
+            return [Batch([v.WorkerStopped(worker=row.id, reason=reason)], essential=True)]
+
+        events = queue.transact(batches)
+        self._heard.pop(row.id, None)
+        remove_run_files(queue, row.id)
+        return events
+
+
+def remove_run_files(queue: Queue, worker: str) -> None:
+    """Take away what a worker had under `run/`; whoever still holds a lock keeps it."""
+    for name in queue.host.list(queue.home.run):
+        if name.partition(".")[0] == worker:
+            try:
+                queue.host.unlink(os.path.join(queue.home.run, name))
+            except OSError as error:
+                raise QueuectlError(f"cannot remove {name} in {queue.home.run}: {error}") from None
