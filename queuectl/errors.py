@@ -1,4 +1,4 @@
-"""Everything that can go wrong, each with the exit code a shell sees; knows nothing of what raises it."""
+"""Everything that can go wrong, with the exit codes a shell sees; knows not who raises it."""
 
 from __future__ import annotations
 

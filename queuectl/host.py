@@ -22,8 +22,7 @@ from typing import Any
 
 _LOCK_POLL_S = 0.001
 _NETWORK_FILE_SYSTEMS = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "9p", "sshfs")
-    + ("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "gpfs", "beegfs")
+    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "9p", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone"]
 )
 _LINUX = sys.platform == "linux"
 _FALLOC_FL_KEEP_SIZE = 1
@@ -118,7 +117,7 @@ class Host:
         except FileNotFoundError:
             return 0
 
-    def list(self, path: str) -> list[str]:
+    def names(self, path: str) -> list[str]:
         """The names in a directory, in no order; none where the directory does not exist."""
         try:
             return os.listdir(path)
@@ -293,16 +292,21 @@ class Host:
     # ---- processes
 
     def spawn(
-        self, argv: Sequence[str], cwd: str, env: Mapping[str, str], out: int, err: int, keep: int
+        self,
+        argv: list[str],
+        cwd: str,
+        env: Mapping[bytes, bytes],
+        out: int,
+        err: int,
+        keep: int,
     ) -> int:
         """Start a program in a session and process group of its own; returns its pid.
 
-        `out` and `err` become its output, `keep` is inherited as it is. `posix_spawn` costs a third
-        of `subprocess.Popen` here; it has no working directory, so this process steps
-        there first (its own paths are all absolute, and it has one thread).
+        `out` and `err` become its output, `keep` is inherited as it is, nothing else is. For the
+        main thread: `posix_spawn` costs a third of `subprocess.Popen`, but knows no working
+        directory, so this process steps there first (its own paths are all absolute).
         """
         os.chdir(cwd)
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         os.set_inheritable(keep, True)
         try:
             return os.posix_spawn(
@@ -310,7 +314,7 @@ class Host:
                 argv,
                 env,
                 file_actions=[
-                    (os.POSIX_SPAWN_DUP2, null, 0),
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, out, 1),
                     (os.POSIX_SPAWN_DUP2, err, 2),
                 ],
@@ -321,14 +325,6 @@ class Host:
             )
         finally:
             os.set_inheritable(keep, False)
-            os.close(null)
-
-    def watch(self, pid: int) -> int | None:
-        """A descriptor that becomes readable when the child ends; None where there is no such."""
-        try:
-            return os.pidfd_open(pid)
-        except (AttributeError, OSError):
-            return None
 
     def has_ended(self, pid: int) -> bool:
         """Whether a child has ended; it stays to be reaped."""
@@ -352,7 +348,7 @@ class Host:
         needles = [marker.encode() + b"\0" for marker in markers]
         return [
             int(name)
-            for name in (self.list("/proc") if _LINUX else ())
+            for name in (self.names("/proc") if _LINUX else ())
             if name.isdigit() and int(name) != os.getpid()
             if _is_marked(f"/proc/{name}", needles, lock_paths)
         ]

@@ -26,7 +26,7 @@ class IdMaker:
         self._chance = 0
 
     def make(self, now_us: int, random: bytes) -> str:
-        """An id for the moment `now_us` (microseconds); `random` is at least ten bytes of chance."""
+        """An id for the moment `now_us` (microseconds); `random` is ten bytes of chance or more."""
         ms = now_us // 1000
         if ms > self._ms:
             self._ms = ms

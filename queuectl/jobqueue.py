@@ -65,7 +65,8 @@ class Queue:
         self.home = Home(os.fspath(place))
         self._pid = self.host.pid()
         self._ids = IdMaker()
-        self._state = State()
+        self.known = State()
+        """All projections as of the last look, for who looks often and knows when."""
         self._actor = ""
         if log is None:
             self._open_home(create)
@@ -116,15 +117,15 @@ class Queue:
     def state(self) -> State:
         """All projections, caught up with the log."""
         self.catch_up()
-        return self._state
+        return self.known
 
     def catch_up(self) -> None:
         """Fold in what has been appended since the last look.
 
         Raises `Damaged` where the log does not verify; what comes before is folded in.
         """
-        for events in self.log.read(self._state.offset):
-            self._state.apply(events)
+        for events in self.log.read(self.known.offset):
+            self.known.apply(events)
 
     def get(self, job: str) -> Job:
         """The job with this id, or whose id alone starts so. Raises `NotFound` or `Invalid`."""
@@ -159,7 +160,7 @@ class Queue:
     def enqueue_many(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
         """Accept many jobs with one durable append: all of them, or none."""
         ids = self.enqueue_all(jobs)
-        rows = self._state.jobs.rows
+        rows = self.known.jobs.rows
         return [rows[id] for id in ids]
 
     def enqueue_all(
@@ -180,7 +181,7 @@ class Queue:
         def batches() -> list[Batch]:
             for spec in specs if given else ():
                 if spec.job in given:
-                    decide(self._state.jobs.get(spec.job), c.Enqueue(job=spec.job, spec=spec))
+                    decide(self.known.jobs.get(spec.job), c.Enqueue(job=spec.job, spec=spec))
             return [Batch(specs, dict.fromkeys(given, 0))]
 
         self.transact(batches)
@@ -250,12 +251,14 @@ class Queue:
 
         def batches() -> list[Batch]:
             now = self.now()
-            until = instants.later(now, self._state.settings.lease_ms)
-            jobs = self._state.jobs.rows
-            done = [self._decided(command, essential=True) for command in ended if command.job in jobs]
+            until = instants.later(now, self.known.settings.lease_ms)
+            jobs = self.known.jobs.rows
+            done = [
+                self._decided(command, essential=True) for command in ended if command.job in jobs
+            ]
             if renew:
                 done.append(Batch([v.LeaseRenewed(worker=worker, until=until)], essential=True))
-            due = self._state.ready.due(now, len(slots), queues, self._state.paused)
+            due = self.known.ready.due(now, len(slots), queues, self.known.paused)
             for slot, job in zip(slots, due, strict=False):
                 claim = c.Claim(job=job.id, now=now, worker=worker, slot=slot, until=until)
                 done.append(self._decided(claim))
@@ -264,7 +267,7 @@ class Queue:
         return self.transact(batches)
 
     def _decided(self, command: c.JobCommand, *, essential: bool = False) -> Batch:
-        job = self._state.jobs.get(command.job)
+        job = self.known.jobs.get(command.job)
         return Batch(decide(job, command), {command.job: job.offset if job else 0}, essential)
 
     def cancel(self, job: str, *, reason: str = "") -> list[v.Event]:
@@ -274,23 +277,19 @@ class Queue:
     def retry(self, jobs: Iterable[str], *, reason: str = "") -> list[v.Event]:
         """Begin a new round of runs for each job, or run it at once instead of later."""
         now, actor = self.now(), self.actor
-        return self.submit(
-            [c.Retry(job=job, now=now, actor=actor, reason=reason) for job in jobs]
-        )
+        return self.submit([c.Retry(job=job, now=now, actor=actor, reason=reason) for job in jobs])
 
     def prune(self, jobs: Iterable[str], *, reason: str = "") -> list[v.Event]:
         """Forget jobs that have ended; their history stays in the log."""
         now, actor = self.now(), self.actor
-        return self.submit(
-            [c.Prune(job=job, now=now, actor=actor, reason=reason) for job in jobs]
-        )
+        return self.submit([c.Prune(job=job, now=now, actor=actor, reason=reason) for job in jobs])
 
     def set(self, key: str, value: str) -> None:
         """Change a setting for jobs enqueued from now on. Raises `Invalid`."""
         name = rules.canonical(key).key
 
         def batches() -> list[Batch]:
-            before = self._state.settings
+            before = self.known.settings
             after = rules.changed(before, key, value)
             shown = rules.shown(after, name)
             fact = v.SettingChanged(key=name, value=shown, actor=self.actor)
@@ -302,20 +301,20 @@ class Queue:
         """Let no more jobs of a queue be claimed."""
         queue = check_queue(queue)
         fact = v.QueuePaused(queue=queue, actor=self.actor, reason=reason)
-        self.transact(lambda: [] if queue in self._state.paused else [Batch([fact])])
+        self.transact(lambda: [] if queue in self.known.paused else [Batch([fact])])
 
     def resume(self, queue: str, *, reason: str = "") -> None:
         """Let jobs of a paused queue be claimed again."""
         queue = check_queue(queue)
         fact = v.QueueResumed(queue=queue, actor=self.actor, reason=reason)
-        self.transact(lambda: [Batch([fact])] if queue in self._state.paused else [])
+        self.transact(lambda: [Batch([fact])] if queue in self.known.paused else [])
 
     def stop_workers(self) -> list[WorkerRow]:
         """Ask every worker there is now to finish what it runs and stop; returns those asked."""
         asked: list[WorkerRow] = []
 
         def batches() -> list[Batch]:
-            asked[:] = [row for row in self._state.workers.rows.values() if self.is_alive(row.id)]
+            asked[:] = [row for row in self.known.workers.rows.values() if self.is_alive(row.id)]
             return [
                 Batch([v.WorkerStopRequested(worker=row.id, actor=self.actor)])
                 for row in asked
@@ -341,13 +340,13 @@ class Queue:
                     events = self.log.append(batches())
                 except Conflict:
                     continue
-            self._state.apply(events)
+            self.known.apply(events)
             return events
         raise Conflict("others keep changing the same job: try again")
 
     def ring(self) -> None:
         """Wake every worker that waits."""
-        for name in self.host.list(self.home.run):
+        for name in self.host.names(self.home.run):
             if name.endswith(".bell"):
                 self.host.ring(os.path.join(self.home.run, name))
 

@@ -57,7 +57,7 @@ def parse_size(value: str | int) -> int:
     if match is None:
         raise ValueError("a size looks like 4096, 100k, 64M or 1GiB")
     number, unit, _ = match.groups()
-    size = round(float(number) * 1024 ** " kmgt".index(unit.lower() or " "))
+    size = round(float(number) * (1 << 10 * " kmgt".index(unit.lower() or " ")))
     if size > 1 << 50:
         raise ValueError("a size is at most 1024 TiB")
     return size

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from queuectl import instants
-from queuectl.domain import backoff, commands as c
+from queuectl.domain import backoff
+from queuectl.domain import commands as c
 from queuectl.domain.job import CANCELLED, FINISHED, PROCESSING, WAITING, Job
 from queuectl.errors import NotFound, Rejected
 from queuectl.events import vocabulary as v
@@ -68,7 +71,7 @@ def _claim(job: Job, command: c.Claim) -> list[Fact]:
 def _finish(job: Job, command: c.Finish) -> list[Fact]:
     if job.state == CANCELLED:
         return _release(job, "cancelled")
-    run = {
+    run: dict[str, Any] = {
         "job": job.id,
         "queue": job.queue,
         "attempt": job.attempts,
@@ -160,16 +163,12 @@ def _cancel(job: Job, command: c.Cancel) -> list[Fact]:
 
 def _retry(job: Job, command: c.Retry) -> list[Fact]:
     if job.held:
-        raise Rejected(
-            f"job {job.id} is still running: wait for it to end, or cancel it first"
-        )
+        raise Rejected(f"job {job.id} is still running: wait for it to end, or cancel it first")
     if job.state in WAITING and job.runnable_at <= command.now:
-        raise Rejected(f"job {job.id} is {job.state} and due: it will run as soon as a worker is free")
-    return [
-        v.JobRequeued(
-            job=job.id, queue=job.queue, actor=command.actor, reason=command.reason
+        raise Rejected(
+            f"job {job.id} is {job.state} and due: it will run as soon as a worker is free"
         )
-    ]
+    return [v.JobRequeued(job=job.id, queue=job.queue, actor=command.actor, reason=command.reason)]
 
 
 def _prune(job: Job, command: c.Prune) -> list[Fact]:

@@ -96,9 +96,7 @@ def _positive_duration(text: str) -> int:
 
 SETTINGS = (
     Setting("max-retries", "max_retries", _count, str, "runs a job has before it is dead"),
-    Setting(
-        "backoff", "backoff", backoff.check, str, "how retry delays grow: a shape or a list"
-    ),
+    Setting("backoff", "backoff", backoff.check, str, "how retry delays grow: a shape or a list"),
     Setting("backoff-base", "backoff_base", parse_base, "{:g}".format, "base of it, in seconds"),
     Setting(
         "backoff-max", "backoff_max_ms", parse_duration_ms, format_duration, "longest retry delay"
@@ -107,7 +105,11 @@ SETTINGS = (
         "backoff-jitter", "jitter", _share, "{:g}".format, "share by which chance stretches delays"
     ),
     Setting(
-        "timeout", "timeout_ms", parse_duration_ms, format_duration, "how long a run may take; 0: any"
+        "timeout",
+        "timeout_ms",
+        parse_duration_ms,
+        format_duration,
+        "how long a run may take; 0 any",
     ),
     Setting(
         "worker-poll-interval",
@@ -123,7 +125,11 @@ SETTINGS = (
         "grace", "grace_ms", parse_duration_ms, format_duration, "from asking a job to end to KILL"
     ),
     Setting(
-        "output-limit", "output_limit_bytes", parse_size, format_size, "most a run may print; 0: any"
+        "output-limit",
+        "output_limit_bytes",
+        parse_size,
+        format_size,
+        "most a run may print; 0 any",
     ),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}

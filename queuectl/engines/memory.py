@@ -48,12 +48,10 @@ class MemoryLog:
             last = len(batch.facts) - 1
             for index, fact in enumerate(batch.facts):
                 offset = len(self._lines) + 1
-                line, crc = frame(
-                    encode(fact), self._crcs[-1], offset, self._at, more=index < last
-                )
+                line, crc = frame(encode(fact), self._crcs[-1], offset, self._at, more=index < last)
                 self._lines.append(line)
                 self._crcs.append(crc)
-                job = getattr(fact, "job", None)
+                job = getattr(fact, "job", "")
                 if job:
                     self._last_of[job] = offset
         # Decoded from the lines, as any other reader would get them.

@@ -83,7 +83,7 @@ def frame_header(header: Header) -> tuple[bytes, int]:
 
 def _seal(covered: bytes, crc: int) -> tuple[bytes, int]:
     crc = crc32(covered[:-1], crc)
-    return b'%s%08x%s' % (_START, crc, covered), crc
+    return b"%s%08x%s" % (_START, crc, covered), crc
 
 
 def decode_header(line: bytes) -> tuple[Header, int]:

@@ -82,7 +82,7 @@ def _end(run: Attempt, event: v.AttemptEvent) -> None:
         case v.FinishEvent():
             run.exit_code = event.exit_code
             run.wait_ms, run.run_ms, run.cpu_ms = event.wait_ms, event.run_ms, event.cpu_ms
-        run.stdout_bytes, run.stderr_bytes = event.stdout_bytes, event.stderr_bytes
+            run.stdout_bytes, run.stderr_bytes = event.stdout_bytes, event.stderr_bytes
             run.outcome = "completed"
             if isinstance(event, v.JobFailed):
                 run.outcome, run.error = "failed", event.error

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from queuectl.domain import commands as c
 from queuectl.domain.job import Job
@@ -22,6 +23,9 @@ from queuectl.runtime.output import Output
 
 _OUTLIVES_KILL_S = 0.02
 """How long a killed process may take to vanish before its run is searched for escaped ones."""
+_LINGER_S = 0.001
+"""How often to look whether killed processes have vanished."""
+_OUTPUT_CHECK_S = 0.5
 _SHELL = "/bin/sh"
 SHORTAGES = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 """The machine cannot start the job now; that is not the job's failure."""
@@ -38,129 +42,140 @@ class NotStarted(Exception):
         self.exit_code = exit_code
 
 
+class Limits(NamedTuple):
+    """What a run may do."""
+
+    grace_ms: int
+    """From TERM to KILL."""
+    timeout_ms: int
+    """How long it may take; 0 for as long as it likes."""
+    output_bytes: int
+    """How much it may print; 0 for as much as it likes."""
+
+
 class Run:
-    """A job under a lease, with its process, its output and its deadlines."""
+    """A claimed job with its process, its output and its deadlines."""
 
     def __init__(
         self,
         job: Job,
         home: Home,
         host: Host,
-        *,
         lock: int,
-        grace_ms: int,
-        timeout_ms: int,
-        output_limit_bytes: int,
+        environment: Mapping[bytes, bytes],
+        limits: Limits,
     ) -> None:
-        """Start it. `lock` is the held slot lock, which all its processes inherit.
+        """Start it. `lock` is the held slot lock, which all its processes inherit; `environment`
+        is what it is given besides its own.
 
         Raises `NotStarted`.
         """
         self.job = job
-        self.id = job.id
-        self.token = job.token
-        self.slot = job.slot
-        self.ending: str = ""
-        """Why it is being ended: `timeout`, `output-limit`, `cancelled`, `stopping` or `lost`."""
-        self.escaped = 0
+        self._asked = ""
+        self._at_once = False
+        self._ending = ""
+        """Why it is being ended: what was asked, `timeout` or `output-limit`."""
+        self._escaped = 0
         self._host = host
         self._lock_path = home.slot_lock(job.worker, job.slot)
-        self._grace_s = grace_ms / 1000
-        self._timeout_ms = timeout_ms
-        self._limit = output_limit_bytes
+        self._limits = limits
         self._status: int | None = None
         self._cpu_ms = 0
-        env = _environment(job, home, host)
+        self._ended_s = self._search_s = self._kill_s = self._timeout_s = 0.0
+        env = _environment(job, environment)
         argv = _argv(job, env)
         try:
             self._output = Output(home, host, job.id, job.token)
         except OSError as error:
             raise NotStarted(f"no output file: {error.strerror}", fault=False) from None
         try:
-            self.pid = host.spawn(
+            # Written before it starts: a claim whose token does not stand here never ran.
+            host.write_at(lock, b"%020d" % job.token, 0)
+            self._started_s = host.monotonic_s()
+            self._pid = host.spawn(
                 argv, job.spec.cwd, env, self._output.out, self._output.err, lock
             )
         except OSError as error:
             self._output.close()
             raise _not_started(job, error) from None
-        self.watch = host.watch(self.pid)
-        self._started_s = host.monotonic_s()
-        self._ended_s = 0.0
-        self._kill_s = 0.0
-        self._timeout_s = self._started_s + timeout_ms / 1000 if timeout_ms else 0.0
+        if limits.timeout_ms:
+            self._timeout_s = self._started_s + limits.timeout_ms / 1000
 
     # ---- ending it
 
-    def end(self, why: str, *, at_once: bool = False) -> None:
-        """Ask the whole group to end, and make it after the grace period; the first `why` stays."""
-        if self._status is not None:
-            return
-        if not self.ending:
-            self.ending = why
-            self._kill_s = self._host.monotonic_s() + self._grace_s
-            if not at_once:
-                self._host.signal_group(self.pid, signal.SIGTERM)
-        if at_once:
-            self._kill_s = self._host.monotonic_s()
-            self._host.signal_group(self.pid, signal.SIGKILL)
+    def ask_to_end(self, why: str, *, at_once: bool = False) -> None:
+        """Have the whole group end, by force after the grace period.
+
+        `why` is `cancelled`, `stopping` or `lost`; the first one stays.
+        """
+        self._asked = self._asked or why
+        self._at_once = self._at_once or at_once
 
     def look(self) -> bool:
         """Whether the run is over, with all its processes; ends it where a deadline has passed."""
-        now = self._host.monotonic_s()
+        host = self._host
+        now = host.monotonic_s()
         if self._status is None:
             self._enforce(now)
-            if not self._host.has_ended(self.pid):
+            if not host.has_ended(self._pid):
                 return False
             # Before reaping: until then no other group can come to have its id.
-            self._host.signal_group(self.pid, signal.SIGKILL)
-            self._status, usage = self._host.reap(self.pid)
+            host.signal_group(self._pid, signal.SIGKILL)
+            self._status, usage = host.reap(self._pid)
             self._cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
-            self._ended_s = now
-        if not self._host.is_held(self._lock_path):
+            self._ended_s = self._search_s = now
+        if not host.is_held(self._lock_path):
             return True
-        if now > self._ended_s + _OUTLIVES_KILL_S:
-            markers = [f"QUEUECTL_WORKER={self.job.worker}", f"QUEUECTL_TOKEN={self.token}"]
-            for pid in self._host.processes_of(markers, (self._lock_path,)):
-                self.escaped += 1
-                self._host.kill(pid, signal.SIGKILL)
-            self._ended_s = now
+        if now > self._search_s + _OUTLIVES_KILL_S:
+            markers = [f"QUEUECTL_WORKER={self.job.worker}", f"QUEUECTL_TOKEN={self.job.token}"]
+            for pid in host.processes_of(markers, (self._lock_path,)):
+                self._escaped += 1
+                host.kill(pid, signal.SIGKILL)
+            self._search_s = now
         return False
 
     def _enforce(self, now: float) -> None:
-        if self._kill_s:
-            if now >= self._kill_s:
-                self._host.signal_group(self.pid, signal.SIGKILL)
-        elif self._timeout_s and now >= self._timeout_s:
-            self.end("timeout")
-        elif self._limit and sum(self._output.sizes()) > self._limit:
-            self.end("output-limit")
+        """Begin to end what has to end, and kill what was asked long enough ago."""
+        if not self._ending:
+            if self._asked:
+                self._ending = self._asked
+            elif self._timeout_s and now >= self._timeout_s:
+                self._ending = "timeout"
+            elif (
+                self._limits.output_bytes and sum(self._output.sizes()) > self._limits.output_bytes
+            ):
+                self._ending = "output-limit"
+            else:
+                return
+            self._kill_s = now + self._limits.grace_ms / 1000
+            self._host.signal_group(self._pid, signal.SIGTERM)
+        if self._at_once or now >= self._kill_s:
+            self._host.signal_group(self._pid, signal.SIGKILL)
 
-    def next_look_s(self) -> float:
+    def next_look_s(self, now: float) -> float:
         """When to look again even if nothing is heard of it (monotonic seconds)."""
         if self._status is not None:
-            return self._host.monotonic_s() + 0.002
-        deadlines = [self._kill_s] if self._kill_s else [self._timeout_s] if self._timeout_s else []
-        if self._limit:
-            deadlines.append(self._host.monotonic_s() + 0.5)
-        if self.watch is None:
-            deadlines.append(self._host.monotonic_s() + 0.01)
-        return min(deadlines, default=float("inf"))
+            return now + _LINGER_S
+        if self._asked and not self._ending:
+            return now
+        deadline = self._kill_s if self._ending else self._timeout_s or float("inf")
+        if self._limits.output_bytes:
+            deadline = min(deadline, now + _OUTPUT_CHECK_S)
+        # Killed already, and only slow to die.
+        return max(deadline, now + _LINGER_S)
 
     # ---- what came of it
 
     def result(self, *, now: str, chance: float, backoff_base: float | None) -> c.JobCommand:
         """What to record once the run is over; also closes its files."""
-        assert self._status is not None
-        if self.watch is not None:
-            self._host.close(self.watch)
         stdout_bytes, stderr_bytes = self._output.sizes()
         reason, error, exit_code = self._outcome()
         self._output.close()
-        if self.ending in ("stopping", "cancelled", "lost"):
-            return c.Release(job=self.id, token=self.token, now=now, reason=self.ending)
+        if self._ending and self._ending == self._asked:
+            return c.Release(job=self.job.id, token=self.job.token, now=now, reason=self._ending)
         return c.Finish(
-            job=self.id,
-            token=self.token,
+            job=self.job.id,
+            token=self.job.token,
             now=now,
             reason=reason,
             error=error,
@@ -169,7 +184,7 @@ class Run:
             cpu_ms=self._cpu_ms,
             stdout_bytes=stdout_bytes,
             stderr_bytes=stderr_bytes,
-            escaped=self.escaped,
+            escaped=self._escaped,
             chance=chance,
             backoff_base=backoff_base,
         )
@@ -179,10 +194,18 @@ class Run:
         assert self._status is not None
         code = os.waitstatus_to_exitcode(self._status)
         exit_code = code if code >= 0 else None
-        if self.ending == "timeout":
-            return "timeout", f"timed out after {format_duration(self._timeout_ms)}", exit_code
-        if self.ending == "output-limit":
-            return "output-limit", f"printed more than {format_size(self._limit)}", exit_code
+        if self._ending == "timeout":
+            return (
+                "timeout",
+                f"timed out after {format_duration(self._limits.timeout_ms)}",
+                exit_code,
+            )
+        if self._ending == "output-limit":
+            return (
+                "output-limit",
+                f"printed more than {format_size(self._limits.output_bytes)}",
+                exit_code,
+            )
         if code == 0:
             return "", "", 0
         last_line = self._output.last_error_line()
@@ -192,33 +215,36 @@ class Run:
         return "signal", f"killed by {name}" + (f": {last_line}" if last_line else ""), None
 
 
-def _argv(job: Job, env: Mapping[str, str]) -> list[str]:
+def _argv(job: Job, env: Mapping[bytes, bytes]) -> list[str]:
     words = job.spec.argv
     if words is None:
         return [_SHELL, "-c", job.spec.command]
     # Paths with a slash are taken as they are, from the job's own directory.
-    program = words[0] if "/" in words[0] else shutil.which(words[0], path=env.get("PATH"))
+    program = (
+        words[0]
+        if "/" in words[0]
+        else shutil.which(words[0], path=os.fsdecode(env.get(b"PATH", os.defpath.encode())))
+    )
     if program is None:
         raise NotStarted(f"{words[0]}: no such program in PATH", fault=True, exit_code=127)
     return [program, *words[1:]]
 
 
-def _environment(job: Job, home: Home, host: Host) -> dict[str, str]:
-    """The worker's own environment, what the job was given, and who it is."""
-    env = dict(host.environment())
+def _environment(job: Job, given: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """What the worker gives, what the job was given, and who it is."""
+    env = dict(given)
     for name in job.spec.secret_env or ():
-        if name not in env:
+        if name.encode() not in env:
             raise NotStarted(
                 f"the worker has no {name} in its environment: start one that has", fault=True
             )
     for pair in job.spec.env or ():
-        name, _, value = pair.partition("=")
-        env[name] = value
-    env["QUEUECTL_DATA"] = home.root
-    env["QUEUECTL_JOB"] = job.id
-    env["QUEUECTL_ATTEMPT"] = str(job.attempts)
-    env["QUEUECTL_TOKEN"] = str(job.token)
-    env["QUEUECTL_WORKER"] = job.worker
+        variable, _, value = pair.encode().partition(b"=")
+        env[variable] = value
+    env[b"QUEUECTL_JOB"] = job.id.encode()
+    env[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
+    env[b"QUEUECTL_TOKEN"] = b"%d" % job.token
+    env[b"QUEUECTL_WORKER"] = job.worker.encode()
     return env
 
 
@@ -229,6 +255,4 @@ def _not_started(job: Job, error: OSError) -> NotStarted:
         return NotStarted(f"{job.spec.cwd}: no such directory", fault=True)
     program = (job.spec.argv or [_SHELL])[0]
     missing = error.errno == errno.ENOENT
-    return NotStarted(
-        f"{program}: {error.strerror}", fault=True, exit_code=127 if missing else 126
-    )
+    return NotStarted(f"{program}: {error.strerror}", fault=True, exit_code=127 if missing else 126)

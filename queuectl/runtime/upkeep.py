@@ -32,14 +32,14 @@ class Upkeep:
 
     def others_hold_jobs(self) -> bool:
         """Whether there is anybody to watch closely."""
-        rows = self._queue.state.workers.rows
+        rows = self._queue.known.workers.rows
         return any(row.holding and row.id != self._own for row in rows.values())
 
     def take_over(self) -> list[v.Event]:
         """Give up the leases of workers that are gone, once their processes are; returns the
         events of it."""
         events: list[v.Event] = []
-        for row in list(self._queue.state.workers.rows.values()):
+        for row in list(self._queue.known.workers.rows.values()):
             if row.id == self._own:
                 continue
             reason = self._why_gone(row)
@@ -57,7 +57,7 @@ class Upkeep:
         seen, since = self._heard.get(row.id, (-1, now))
         if seen != row.last.offset:
             self._heard[row.id] = row.last.offset, now
-        elif row.holding and now - since > self._queue.state.settings.lease_ms / 1000:
+        elif row.holding and now - since > self._queue.known.settings.lease_ms / 1000:
             return "its worker stopped renewing the lease"
         return ""
 
@@ -68,12 +68,28 @@ class Upkeep:
             jobs = [job for job in jobs if self._processes_ended(row, jobs, job)]
         now = queue.now()
         events = queue.submit(
-            [c.Expire(job=job.id, token=job.token, now=now, reason=reason) for job in jobs],
+            [
+                c.Expire(job=job.id, token=job.token, now=now, reason=reason)
+                if row.boot != self._boot or self._has_begun(row, job)
+                else c.Release(job=job.id, token=job.token, now=now, reason=reason)
+                for job in jobs
+            ],
             essential=True,
         )
         if not row.holding and reason != "its worker stopped renewing the lease":
             events += self._forget(row, reason)
         return events
+
+    def _has_begun(self, row: WorkerRow, job: Job) -> bool:
+        """Whether that claim was ever started: its worker writes the token down just before."""
+        try:
+            fd = self._host.open(self._queue.home.slot_lock(row.id, job.slot), os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        try:
+            return self._host.read_at(fd, 20, 0) == b"%020d" % job.token
+        finally:
+            self._host.close(fd)
 
     def _processes_ended(self, row: WorkerRow, jobs: list[Job], job: Job) -> bool:
         """Whether no process of that run is left; ends those that are.
@@ -98,7 +114,7 @@ class Upkeep:
         queue = self._queue
 
         def batches() -> list[Batch]:
-            if row.id not in queue.state.workers.rows:
+            if row.id not in queue.known.workers.rows:
                 return []
             return [Batch([v.WorkerStopped(worker=row.id, reason=reason)], essential=True)]
 
@@ -110,7 +126,7 @@ class Upkeep:
 
 def remove_run_files(queue: Queue, worker: str) -> None:
     """Take away what a worker had under `run/`; whoever still holds a lock keeps it."""
-    for name in queue.host.list(queue.home.run):
+    for name in queue.host.names(queue.home.run):
         if name.partition(".")[0] == worker:
             try:
                 queue.host.unlink(os.path.join(queue.home.run, name))

@@ -1,4 +1,4 @@
-"""A worker: one process, one thread, N slots; claims jobs, runs them, records what came of it.
+"""A worker: one process with N slots; claims jobs, runs them, records what came of it.
 
 Each turn of its loop is one append: everything that ended and everything newly claimed. Between
 turns it sleeps until a child ends, a bell rings or a deadline comes.
@@ -6,10 +6,12 @@ turns it sleeps until a child ends, a bell rings or a deadline comes.
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from copy import copy
+from typing import NamedTuple, TypeVar
 
 from queuectl import instants
 from queuectl.domain import commands as c
@@ -19,11 +21,13 @@ from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.ids import IdMaker
 from queuectl.jobqueue import Queue
-from queuectl.runtime.executor import NotStarted, Run
+from queuectl.runtime.executor import Limits, NotStarted, Run
 from queuectl.runtime.upkeep import Upkeep, remove_run_files
 
 _WATCH_OTHERS_S = 0.25
-_SLOT_BUSY_S = 0.005
+_LOCK_BUSY_S = 0.002
+
+_T = TypeVar("_T")
 
 
 class Listener:
@@ -36,44 +40,47 @@ class Listener:
         """An event that this worker has recorded."""
 
 
+class Options(NamedTuple):
+    """How a worker works."""
+
+    slots: int = 1
+    """How many jobs it runs at a time."""
+    queues: frozenset[str] | None = None
+    """The queues it serves; None for all."""
+    poll_ms: int | None = None
+    """How often it looks without being woken; None for the setting."""
+    limit: int | None = None
+    """How many jobs it starts at most."""
+    burst: str = ""
+    """End when nothing is left to run: `wait` counts jobs that wait for their time, `now` not."""
+    grace_ms: int | None = None
+    """From asking a job to end to making it; None for the setting."""
+    timeout_ms: int | None = None
+    """For jobs that were given no timeout of their own."""
+    backoff_base: float | None = None
+    """For jobs that were given no base of their own."""
+
+
 class Worker:
-    """Runs jobs of `queue` until it is told to stop.
+    """Runs jobs of `queue` until it is told to stop. Belongs to the main thread of its process."""
 
-    `queues` None serves all. `limit` is how many jobs it starts at most. `burst` ends it when
-    nothing is left to run: `wait` counts jobs that wait for their time, `now` does not.
-    `timeout_ms` and `backoff_base` are for jobs that were given none themselves.
-    """
-
-    def __init__(
-        self,
-        queue: Queue,
-        *,
-        slots: int = 1,
-        queues: frozenset[str] | None = None,
-        poll_ms: int | None = None,
-        limit: int | None = None,
-        burst: str = "",
-        grace_ms: int | None = None,
-        timeout_ms: int | None = None,
-        backoff_base: float | None = None,
-        listener: Listener | None = None,
-    ) -> None:
+    def __init__(self, queue: Queue, options: Options, listener: Listener | None = None) -> None:
         self._queue = queue
         self._host = queue.host
-        self._queues = queues
-        self._poll_ms = poll_ms
-        self._left = limit
-        self._burst = burst
-        self._grace_ms = grace_ms
-        self._timeout_ms = timeout_ms
-        self._backoff_base = backoff_base
+        self._options = options
         self._listener = listener or Listener()
         self.id = IdMaker().make(self._host.now_us(), self._host.random(10))
-        self._slots = slots
+        self._environment = {
+            os.fsencode(name): os.fsencode(value)
+            for name, value in {
+                **self._host.environment(),
+                "QUEUECTL_DATA": queue.home.root,
+            }.items()
+        }
+        self._left = options.limit
         self._locks: dict[int, int] = {}
-        """Slot locks that are held and free to be given to a run."""
-        self._runs: dict[int, Run] = {}
-        """Runs by slot."""
+        """Slot locks that are held and belong to no job."""
+        self._runs: list[Run] = []
         self._ended: list[c.JobCommand] = []
         """Ends that are not recorded yet."""
         self._upkeep = Upkeep(queue, self.id)
@@ -86,29 +93,29 @@ class Worker:
     def run(self) -> str:
         """Work until there is a reason to stop; returns it. Raises what the log raises when it can
         no longer be trusted; nothing runs on then."""
-        lock = self._host.hold(self._queue.home.worker_lock(self.id))
+        host, home = self._host, self._queue.home
+        lock = host.hold(home.worker_lock(self.id))
         assert lock is not None
-        bell = self._host.make_bell(self._queue.home.worker_bell(self.id))
+        bell = host.make_bell(home.worker_bell(self.id))
         try:
-            with self._signals():
+            with self._signals(bell):
                 self._record_start()
                 return self._work(bell)
-        except BaseException:
-            self._abandon()
-            raise
         finally:
+            self._end_everything()
             for descriptor in (bell, lock, *self._locks.values()):
-                self._host.close(descriptor)
+                host.close(descriptor)
             remove_run_files(self._queue, self.id)
 
     def _record_start(self) -> None:
+        queues = self._options.queues
         started = v.WorkerStarted(
             worker=self.id,
             host=self._host.name(),
             boot=self._host.boot_id(),
             pid=self._host.pid(),
-            slots=self._slots,
-            queues=sorted(self._queues) if self._queues else None,
+            slots=self._options.slots,
+            queues=sorted(queues) if queues else None,
         )
         self._tell(self._queue.transact(lambda: [Batch([started])]))
 
@@ -119,9 +126,10 @@ class Worker:
             self._follow_the_log()
             self._watch_others()
             reason = self._why_stop()
-            if reason and not self._runs and not self._ended:
+            if reason and not (self._runs or self._ended):
                 break
-            self._turn(claim=not reason)
+            if self._turn(claim=not reason) and not self._runs:
+                continue  # that may have been the last
             self._wait(bell)
         stopped = v.WorkerStopped(worker=self.id, reason=reason)
         self._tell(self._queue.transact(lambda: [Batch([stopped], essential=True)]))
@@ -130,57 +138,50 @@ class Worker:
     # ---- one turn
 
     def _collect(self) -> None:
-        """Take the runs that are over out of their slots."""
-        for slot, run in list(self._runs.items()):
-            if run.look():
-                del self._runs[slot]
-                self._ended.append(
-                    run.result(
-                        now=self._queue.now(),
-                        chance=self._host.random(1)[0] / 256,
-                        backoff_base=self._backoff_base,
-                    )
+        """Take what came of the runs that are over."""
+        for run in [run for run in self._runs if run.look()]:
+            self._runs.remove(run)
+            self._ended.append(
+                run.result(
+                    now=self._queue.now(),
+                    chance=self._chance(),
+                    backoff_base=self._options.backoff_base,
                 )
+            )
 
     def _follow_the_log(self) -> None:
         """End runs that were cancelled, or whose lease was lost."""
-        for run in self._runs.values():
-            job = self._queue.state.jobs.get(run.id)
-            if job is None or job.token != run.token or not job.held:
-                if run.ending != "lost":
-                    self._listener.note(f"lost the lease of job {run.id}: ending its processes")
-                run.end("lost", at_once=True)
+        for run in self._runs:
+            job = self._queue.known.jobs.get(run.job.id)
+            if job is None or job.token != run.job.token or not job.held:
+                run.ask_to_end("lost", at_once=True)
             elif job.ending:
-                run.end("cancelled")
+                run.ask_to_end("cancelled")
 
     def _watch_others(self) -> None:
         now = self._host.monotonic_s()
         if now >= self._watch_s:
             self._watch_s = now + _WATCH_OTHERS_S
-            self._try(lambda: self._tell(self._upkeep.take_over()))
+            self._tell(self._try(self._upkeep.take_over) or [])
 
     def _why_stop(self) -> str:
         """Why no more jobs are to be claimed; empty while they are."""
-        row = self._queue.state.workers.rows.get(self.id)
-        asked = self._stop_signals or row is None or row.stop_requested
-        if asked:
+        row = self._queue.known.workers.rows.get(self.id)
+        if self._stop_signals or row is None or row.stop_requested:
             self._wind_down()
             return "stopped"
         if self._left == 0:
             return "limit reached"
-        if self._burst and not self._runs and not self._ended and self._is_drained():
-            return "nothing left to run"
+        if self._options.burst and not (self._runs or self._ended):
+            now = self._queue.now() if self._options.burst == "now" else instants.LATEST
+            if not self._due(now):
+                return "nothing left to run"
         return ""
-
-    def _is_drained(self) -> bool:
-        state = self._queue.state
-        now = self._queue.now() if self._burst == "now" else instants.LATEST
-        return not state.ready.due(now, 1, self._queues, state.paused)
 
     def _wind_down(self) -> None:
         """Give running jobs the grace period to end by themselves, then end them."""
         now = self._host.monotonic_s()
-        grace_s = self._grace() / 1000
+        grace_s = self._grace_ms() / 1000
         if not self._stopping_s:
             self._stopping_s = now
             if self._runs:
@@ -188,41 +189,41 @@ class Worker:
                     f"stopping: waiting up to {grace_s:g}s for {len(self._runs)} running"
                     f" job{'s' if len(self._runs) > 1 else ''}; a second signal ends them at once"
                 )
-        for run in self._runs.values():
+        for run in self._runs:
             if self._stop_signals > 1:
-                run.end("stopping", at_once=True)
+                run.ask_to_end("stopping", at_once=True)
             elif now >= self._stopping_s + grace_s:
-                run.end("stopping")
+                run.ask_to_end("stopping")
 
-    def _turn(self, *, claim: bool) -> None:
-        slots = self._free_slots() if claim else []
+    def _turn(self, *, claim: bool) -> bool:
+        """Record what ended and claim what may run; whether anything was appended."""
         now_s = self._host.monotonic_s()
+        slots = self._claimable() if claim and self._due(self._queue.now()) else []
         renew = bool(self._runs) and now_s >= self._renew_s
-        state = self._queue.state
-        due = slots and state.ready.due(self._queue.now(), 1, self._queues, state.paused)
-        if not (self._ended or renew or due):
-            return
         ended = self._ended
-        events = self._try(lambda: self._append(ended, slots if due else [], renew))
-        if events is None:
-            # What ended has space kept back for it; new jobs have to wait.
-            events = self._try(lambda: self._append(ended, [], renew)) if ended or renew else None
-            if events is None:
-                return
-        else:
+        if not (ended or renew or slots):
+            return False
+        events = self._try(lambda: self._append(ended, slots, renew))
+        if events is not None:
             self._unhindered()
+        elif ended or renew:
+            # What ended has space kept back for it; only new jobs have to wait.
+            events = self._try(lambda: self._append(ended, [], renew))
+        if events is None:
+            return False
         self._ended = []
-        if renew or any(isinstance(event, v.JobClaimed) for event in events):
-            self._renew_s = now_s + state.settings.lease_ms / 3000
+        claims = [event for event in events if isinstance(event, v.JobClaimed)]
+        if renew or claims:
+            self._renew_s = now_s + self._queue.known.settings.lease_ms / 3000
+        for claimed in claims:
+            self._start(self._queue.known.jobs.rows[claimed.job])
         self._tell(events)
         self._report_late(ended, events)
-        for event in events:
-            if isinstance(event, v.JobClaimed):
-                self._start(self._queue.state.jobs.rows[event.job])
+        return bool(events)
 
     def _append(self, ended: list[c.JobCommand], slots: list[int], renew: bool) -> list[v.Event]:
         return self._queue.turn(
-            ended, worker=self.id, slots=slots, queues=self._queues, renew=renew
+            ended, worker=self.id, slots=slots, queues=self._options.queues, renew=renew
         )
 
     def _report_late(self, ended: list[c.JobCommand], events: list[v.Event]) -> None:
@@ -234,40 +235,34 @@ class Worker:
                     " its lease had been lost"
                 )
 
-    def _free_slots(self) -> list[int]:
-        """Slots that hold their lock and run nothing, at most as many as may still be started."""
-        for slot in range(1, self._slots + 1):
-            if slot not in self._runs and slot not in self._locks:
+    def _claimable(self) -> list[int]:
+        """Free slots, with their locks held; at most as many as may still be started."""
+        used = {run.job.slot for run in self._runs}
+        for slot in range(1, self._options.slots + 1):
+            if slot not in used and slot not in self._locks:
+                # Whoever else looks at the lock holds it for a moment: then next time.
                 lock = self._host.hold(self._queue.home.slot_lock(self.id, slot))
                 if lock is not None:
                     self._locks[slot] = lock
-        free = sorted(self._locks)
-        return free if self._left is None else free[: self._left]
+        return sorted(self._locks)[: self._left]
 
     def _start(self, job: Job) -> None:
-        lock = self._locks.pop(job.slot)
-        settings = self._queue.state.settings
         timeout_ms = job.spec.timeout_ms
-        if self._timeout_ms is not None and not job.spec.timeout_own:
-            timeout_ms = self._timeout_ms
-        try:
-            self._runs[job.slot] = Run(
-                job,
-                self._queue.home,
-                self._host,
-                lock=lock,
-                grace_ms=self._grace(),
-                timeout_ms=timeout_ms,
-                output_limit_bytes=settings.output_limit_bytes,
-            )
-        except NotStarted as error:
-            self._ended.append(self._not_started(job, error))
-            return
-        finally:
-            # From now on only the run's own processes hold it.
-            self._host.close(lock)
+        if self._options.timeout_ms is not None and not job.spec.timeout_own:
+            timeout_ms = self._options.timeout_ms
+        limits = Limits(self._grace_ms(), timeout_ms, self._queue.known.settings.output_limit_bytes)
         if self._left is not None:
             self._left -= 1
+        lock = self._locks[job.slot]
+        try:
+            # A copy, because the table goes on changing its own.
+            run = Run(copy(job), self._queue.home, self._host, lock, self._environment, limits)
+        except NotStarted as error:
+            self._ended.append(self._not_started(job, error))
+        else:
+            # From now on only its own processes hold the lock.
+            self._host.close(self._locks.pop(job.slot))
+            self._runs.append(run)
 
     def _not_started(self, job: Job, error: NotStarted) -> c.JobCommand:
         now = self._queue.now()
@@ -281,49 +276,49 @@ class Worker:
             reason="start",
             error=error.why,
             exit_code=error.exit_code,
-            chance=self._host.random(1)[0] / 256,
-            backoff_base=self._backoff_base,
+            chance=self._chance(),
+            backoff_base=self._options.backoff_base,
         )
 
     # ---- waiting
 
     def _wait(self, bell: int) -> None:
         now_s = self._host.monotonic_s()
-        poll_ms = self._poll_ms or self._queue.state.settings.worker_poll_interval_ms
+        poll_ms = self._options.poll_ms or self._queue.known.settings.worker_poll_interval_ms
         until_s = now_s + poll_ms / 1000
         if self._ended and not self._hindered:
             return
-        for run in self._runs.values():
-            until_s = min(until_s, run.next_look_s())
+        for run in self._runs:
+            until_s = min(until_s, run.next_look_s(now_s))
         if self._runs:
             until_s = min(until_s, self._renew_s)
-            if self._stopping_s:
-                until_s = min(until_s, max(now_s + 0.01, self._stopping_s + self._grace() / 1000))
+        if self._stopping_s:
+            until_s = min(until_s, max(now_s + 0.01, self._stopping_s + self._grace_ms() / 1000))
+        elif not self._hindered and self._left != 0:
+            until_s = min(until_s, self._next_claim_s(now_s))
         if self._upkeep.others_hold_jobs():
             until_s = min(until_s, self._watch_s)
-        if not self._hindered and not self._stopping_s:
-            until_s = min(until_s, self._next_claim_s(now_s))
-        descriptors = [run.watch for run in self._runs.values() if run.watch is not None]
-        ready = self._host.wait([bell, *descriptors], until_s - now_s)
-        if bell in ready:
+        if self._host.wait([bell], until_s - now_s):
             self._host.silence(bell)
 
     def _next_claim_s(self, now_s: float) -> float:
         """When a free slot may find a job (monotonic seconds)."""
-        if len(self._runs) >= self._slots or self._left == 0:
+        if len(self._runs) >= self._options.slots:
             return float("inf")
-        if len(self._locks) + len(self._runs) < self._slots:
-            return now_s + _SLOT_BUSY_S
         now = self._queue.now()
-        state = self._queue.state
-        if state.ready.due(now, 1, self._queues, state.paused):
-            return now_s
-        due_at = state.ready.next_at(now)
+        if self._due(now):
+            return now_s + _LOCK_BUSY_S
+        due_at = self._queue.known.ready.next_at(now)
         return now_s + instants.between_ms(now, due_at) / 1000 + 0.001 if due_at else float("inf")
+
+    def _due(self, now: instants.Instant) -> bool:
+        """Whether there is a job for this worker at `now`."""
+        state = self._queue.known
+        return bool(state.ready.due(now, 1, self._options.queues, state.paused))
 
     # ---- trouble
 
-    def _try(self, action: Any) -> Any:
+    def _try(self, action: Callable[[], _T]) -> _T | None:
         """What `action` returns; None where the disk or another process hinders it for now."""
         try:
             return action()
@@ -341,32 +336,40 @@ class Worker:
             self._hindered = ""
             self._listener.note("going on: what hindered this worker is over")
 
-    def _abandon(self) -> None:
-        """Let nothing run that could not be recorded."""
-        for run in self._runs.values():
-            run.end("stopping", at_once=True)
+    def _end_everything(self) -> None:
+        """Let nothing run on; after a failure, nothing that could not be recorded."""
+        for run in self._runs:
+            run.ask_to_end("stopping", at_once=True)
+        while self._runs:
+            self._runs = [run for run in self._runs if not run.look()]
+            self._host.sleep(_LOCK_BUSY_S)
 
     # ---- signals, telling
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT stop gracefully, a second one at once; either way they wake."""
-        bell = self._queue.home.worker_bell(self.id)
+    def _signals(self, bell: int) -> Iterator[None]:
+        """The stop signals stop gracefully, a second one at once; an ended child wakes."""
 
         def stop(*_: object) -> None:
             self._stop_signals += 1
-            self._host.ring(bell)
 
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        before = {number: signal.signal(number, stop) for number in numbers}
+        handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), stop)
+        handlers[signal.SIGCHLD] = lambda *_: None
+        before = {number: signal.signal(number, act) for number, act in handlers.items()}
+        wakeup = signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         try:
             yield
         finally:
+            signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _grace(self) -> int:
-        return self._queue.state.settings.grace_ms if self._grace_ms is None else self._grace_ms
+    def _chance(self) -> float:
+        return self._host.random(1)[0] / 256
+
+    def _grace_ms(self) -> int:
+        given = self._options.grace_ms
+        return self._queue.known.settings.grace_ms if given is None else given
 
     def _tell(self, events: list[v.Event]) -> None:
         for event in events:

@@ -7,7 +7,7 @@ take no lock and stop at the mark, so nobody acts on what is not durable.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from queuectl.engines.file import mark as marks
 from queuectl.engines.file import recovery
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
 from queuectl.engines.file.segments import OUT_OF_SPACE, Segments
-from queuectl.errors import Conflict, Damaged, LockTimedOut, NoSpace, NotFound, SyncFailed
+from queuectl.errors import Conflict, Damaged, LockTimedOut, NoSpace, SyncFailed
 from queuectl.events import codec
 from queuectl.events.codec import BadLine, Header
 from queuectl.events.log import Batch
@@ -27,10 +27,10 @@ from queuectl.host import Host
 
 SEGMENT_BYTES_MAX = 16 << 20
 RESERVE_BYTES = 1 << 20
-"""Kept allocated behind the end, so that a full disk cannot stop running jobs from recording theirs."""
+"""Kept allocated behind the end, so that on a full disk running jobs can still record theirs."""
 LOCK_TIMEOUT_S = 30.0
+_BROKEN_CHAIN = "it does not go on from the segment before"
 _READ_BYTES = 1 << 18
-_APPEND_BYTES_MAX = 1 << 30
 
 
 class _Place(NamedTuple):
@@ -80,8 +80,8 @@ class FileLog:
         if mark is None or after >= mark.offset:
             return
         tail = self._tail
-        place = tail if tail and tail.offset == after else self._place_before(after)
-        for place, events in self._read_from(place, mark):
+        start = tail if tail and tail.offset == after else self._place_before(after)
+        for place, events in self._read_from(start, mark):
             if self._tail is None or place.offset > self._tail.offset:
                 self._tail = place
             if events[0].offset <= after:
@@ -142,7 +142,9 @@ class FileLog:
         fd = self._open_to_read(following)
         header, crc, position = self.segments.header(fd, following)
         if header.previous_crc != f"{place.crc:08x}":
-            raise self._damage("it does not go on from the segment before", following, 0, place.offset)
+            raise self._damage(
+                "it does not go on from the segment before", following, 0, place.offset
+            )
         return _Place(following, position, crc, place.offset)
 
     def _pieces(self, segment: int, position: int, end: int) -> Iterator[bytes]:
@@ -218,9 +220,7 @@ class FileLog:
         start = recovery.Accepted(position, crc, last - 1, header.at)
         data = self.segments.read(fd, position, self._host.size(fd))
         end = recovery.accept(data, start, self.segments.path(last))
-        return Mark(
-            last, end.position, end.offset, end.crc, end.at, 0, 0, OK, self._boot
-        )
+        return Mark(last, end.position, end.offset, end.crc, end.at, 0, 0, OK, self._boot)
 
     def _move_mark(self, mark: Mark) -> None:
         data = mark.encode()
@@ -280,7 +280,7 @@ class FileLog:
             self._write_durably(fd, mark, data)
             offset = mark.offset + len(facts)
             position = mark.position + len(data)
-            if self._tail and self._tail.offset == mark.offset:
+            if mark.offset == (self._tail.offset if self._tail else 0):
                 self._tail = _Place(mark.segment, position, crc, offset)
             first = mark.offset + 1
             self._move_mark(
@@ -341,12 +341,15 @@ class FileLog:
             other = self.segments.open(last, write=True)
             header, crc, position = self.segments.header(other, last)
             if last != mark.offset + 1 or header.previous_crc != f"{mark.crc:08x}":
-                raise self._damage("it does not go on from the segment before", last, 0, mark.offset)
+                raise self._damage(
+                    "it does not go on from the segment before", last, 0, mark.offset
+                )
             self._host.close(fd)
             self._host.sync_directory(self.directory)
             self._writing = (last, mark.generation, other)
-            fd, mark = other, mark._replace(
-                segment=last, position=position, crc=crc, reserved=0, state=OK
+            fd, mark = (
+                other,
+                mark._replace(segment=last, position=position, crc=crc, reserved=0, state=OK),
             )
         size = self._host.size(fd)
         if size < mark.position:
@@ -381,7 +384,7 @@ class FileLog:
         for batch in batches:
             expected.update(batch.expected)
         seen = self._tail
-        if not expected or (seen and seen.offset == mark.offset) or not mark.offset:
+        if not expected or mark.offset == (seen.offset if seen else 0):
             return
         seen = seen or self._place_before(0)
         for _, events in self._read_from(seen, mark):
@@ -413,7 +416,7 @@ class FileLog:
     def _reserve(self, fd: int, mark: Mark, length: int, essential: bool) -> Mark:
         """Set disk blocks aside for the append, and for what running jobs will have to say."""
         end = mark.position + length
-        if end + RESERVE_BYTES // 2 <= mark.reserved or essential and end <= mark.reserved:
+        if end + RESERVE_BYTES // 2 <= mark.reserved or (essential and end <= mark.reserved):
             return mark
         try:
             self._host.reserve(fd, mark.position, length + RESERVE_BYTES)

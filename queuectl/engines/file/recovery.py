@@ -10,6 +10,7 @@ goes into a new file, and the rest is kept aside.
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from typing import NamedTuple
 
 from queuectl.engines.file.segments import Segments
@@ -83,7 +84,7 @@ def _is_tear(rest: bytes, position: int) -> bool:
 def _holds_a_line(data: bytes) -> bool:
     """Whether two neighbouring lines in `data` verify against each other."""
     lines = data.split(b"\n")[1:-1]
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in pairwise(lines):
         try:
             decode(line + b"\n", int(before[8:16], 16))
         except (BadLine, ValueError):

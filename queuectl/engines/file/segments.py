@@ -32,7 +32,7 @@ class Segments:
         """The first offsets of all segments, rising."""
         return sorted(
             int(name[:_DIGITS])
-            for name in self._host.list(self.directory)
+            for name in self._host.names(self.directory)
             if len(name) == _DIGITS + len(SUFFIX)
             and name.endswith(SUFFIX)
             and name[:_DIGITS].isdecimal()
@@ -117,6 +117,6 @@ class Segments:
 
     def remove_leftovers(self) -> None:
         """Files of makings that a crash interrupted; only with the lock held."""
-        for name in self._host.list(self.directory):
+        for name in self._host.names(self.directory):
             if name.startswith("new-"):
                 self._host.unlink(os.path.join(self.directory, name))
