@@ -382,7 +382,8 @@ class FileLog:
     def _check_expected(self, batches: Sequence[Batch], mark: Mark) -> None:
         expected: dict[str, int] = {}
         for batch in batches:
-            expected.update(batch.expected)
+            for job, known in batch.expected.items():
+                expected[job] = min(known, expected.get(job, known))
         seen = self._tail
         if not expected or mark.offset == (seen.offset if seen else 0):
             return

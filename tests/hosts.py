@@ -1,0 +1,89 @@
+"""Machines that obey a test: a clock that is set by hand, a disk that fails when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from queuectl import instants
+from queuectl.host import Host
+
+START = "2026-01-01T00:00:00.000000Z"
+
+
+class SteadyHost(Host):
+    """The real machine, but its wall clock stands until somebody moves it."""
+
+    def __init__(self) -> None:
+        self.us = instants.to_us(START)
+
+    def now_us(self) -> int:
+        return self.us
+
+    def advance(self, seconds: float) -> None:
+        self.us += round(seconds * 1_000_000)
+
+
+class OtherBoot(SteadyHost):
+    """The same machine after a restart."""
+
+    def boot_id(self) -> str:
+        return "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+class Killed(BaseException):
+    """The process ended here: no handler of it runs."""
+
+
+DISK_CALLS = (
+    "open",
+    "create",
+    "write",
+    "write_at",
+    "fsync",
+    "fdatasync",
+    "truncate",
+    "rename",
+    "unlink",
+    "sync_directory",
+    "reserve",
+)
+
+
+class FaultyHost(SteadyHost):
+    """A machine on which a call that touches the disk can fail, or the process die, on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.fault: Callable[[int, str], BaseException | None] = lambda number, name: None
+        """Asked before every call on the disk, with its number since `watch` and its name."""
+        self.dead = False
+
+    def watch(self, fault: Callable[[int, str], BaseException | None]) -> None:
+        """Count from 0 again, and let `fault` decide what fails."""
+        self.calls.clear()
+        self.fault = fault
+
+    def fail(self, name: str, error: BaseException) -> None:
+        """Let the next call of that name fail."""
+        errors = [error]
+        self.watch(lambda _, called: errors.pop() if errors and called == name else None)
+
+    def _disk(self, name: str, *arguments: Any) -> Any:
+        if self.dead:
+            raise Killed
+        error = self.fault(len(self.calls), name)
+        self.calls.append(name)
+        if error is not None:
+            self.dead = isinstance(error, Killed)
+            raise error
+        return getattr(super(), name)(*arguments)
+
+
+def _through_disk(name: str) -> Callable[..., Any]:
+    return lambda self, *arguments: self._disk(name, *arguments)
+
+
+for _name in DISK_CALLS:
+    setattr(FaultyHost, _name, _through_disk(_name))
