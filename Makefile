@@ -1,0 +1,42 @@
+# Every target first makes .venv (scripts/bootstrap.py; nothing to do is a matter of 50 ms).
+# Another Python than `python3`: make setup PYTHON=python3.12
+
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := $(wildcard queuectl tests bench scripts)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench torture docs clean
+
+help:  ## Show this
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+setup:  ## Make .venv with queuectl and its development tools in it
+	@$(PYTHON) scripts/bootstrap.py
+
+demo: setup  ## Run some 200 real jobs over this checkout and check what came of them
+	@$(BIN)/python scripts/demo.py
+
+test: setup  ## Run the tests
+	$(BIN)/pytest -n 2 -m "not torture"
+
+lint: setup  ## Check style, formatting and types
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+bench: setup  ## Measure, each figure against a reference in the same run
+	@$(BIN)/python -m bench
+
+# pytest answers 5 where it found no test: that is said, and is no success.
+torture: setup  ## Run the tests that kill and cut without end (minutes)
+	@$(BIN)/pytest -m torture || { code=$$?; \
+	  [ $$code -ne 5 ] || echo "torture: there is no test marked torture, so nothing was tried"; \
+	  exit $$code; }
+
+docs: setup  ## Write the generated pages of docs/ anew
+	@$(BIN)/python scripts/generate_docs.py
+
+clean:  ## Remove what the other targets made; data/ stays
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
