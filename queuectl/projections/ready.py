@@ -49,7 +49,9 @@ class ReadyIndex:
             entry = heappop(heap)
             if not heap:
                 served.remove(heap)
-            if self._is_current(entry[1], entry[2], entry[3]):
+            # A job handed back as it was stands here twice, side by side: it is one job.
+            again = found and found[-1][0] == entry
+            if not again and self._is_current(entry[1], entry[2], entry[3]):
                 found.append((entry, heap))
         for entry, heap in found:
             heappush(heap, entry)
