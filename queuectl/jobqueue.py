@@ -270,9 +270,10 @@ class Queue:
         job = self.known.jobs.get(command.job)
         return Batch(decide(job, command), {command.job: job.offset if job else 0}, essential)
 
-    def cancel(self, job: str, *, reason: str = "") -> list[v.Event]:
-        """Call a job off; a running one is ended by its worker. Raises `Rejected` once it ended."""
-        return self.submit([c.Cancel(job=job, now=self.now(), actor=self.actor, reason=reason)])
+    def cancel(self, jobs: Iterable[str], *, reason: str = "") -> list[v.Event]:
+        """Call jobs off; a running one is ended by its worker. Raises `Rejected` once one ended."""
+        now, actor = self.now(), self.actor
+        return self.submit([c.Cancel(job=job, now=now, actor=actor, reason=reason) for job in jobs])
 
     def retry(self, jobs: Iterable[str], *, reason: str = "") -> list[v.Event]:
         """Begin a new round of runs for each job, or run it at once instead of later."""

@@ -19,6 +19,8 @@ def parse_duration_ms(value: str | float, bare_ms: int = 1000) -> int:
     """
     try:
         number = float(value)
+    except OverflowError:
+        number = math.inf
     except ValueError:
         number = _parse_units_ms(str(value).strip())
     else:
@@ -57,10 +59,10 @@ def parse_size(value: str | int) -> int:
     if match is None:
         raise ValueError("a size looks like 4096, 100k, 64M or 1GiB")
     number, unit, _ = match.groups()
-    size = round(float(number) * (1 << 10 * " kmgt".index(unit.lower() or " ")))
+    size = float(number) * (1 << 10 * " kmgt".index(unit.lower() or " "))
     if size > 1 << 50:
         raise ValueError("a size is at most 1024 TiB")
-    return size
+    return round(size)
 
 
 def format_size(size: int) -> str:

@@ -63,7 +63,7 @@ def parse_base(text: str | float) -> float:
     """The base of a backoff, in seconds. Raises `ValueError` unless it is from 0 to a million."""
     try:
         number = float(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= 1e6:
         raise ValueError("it is a number of seconds from 0 to 1000000")
@@ -94,15 +94,25 @@ def _positive_duration(text: str) -> int:
     return duration
 
 
+def _show_number(number: float) -> str:
+    # As many digits as anybody writes: what is shown, the log records.
+    return f"{number:.15g}"
+
+
+def _show_size(size: int) -> str:
+    text = format_size(size)
+    return text if parse_size(text) == size else f"{size}B"
+
+
 SETTINGS = (
     Setting("max-retries", "max_retries", _count, str, "runs a job has before it is dead"),
     Setting("backoff", "backoff", backoff.check, str, "how retry delays grow: a shape or a list"),
-    Setting("backoff-base", "backoff_base", parse_base, "{:g}".format, "base of it, in seconds"),
+    Setting("backoff-base", "backoff_base", parse_base, _show_number, "base of it, in seconds"),
     Setting(
         "backoff-max", "backoff_max_ms", parse_duration_ms, format_duration, "longest retry delay"
     ),
     Setting(
-        "backoff-jitter", "jitter", _share, "{:g}".format, "share by which chance stretches delays"
+        "backoff-jitter", "jitter", _share, _show_number, "share by which chance stretches delays"
     ),
     Setting(
         "timeout",
@@ -128,7 +138,7 @@ SETTINGS = (
         "output-limit",
         "output_limit_bytes",
         parse_size,
-        format_size,
+        _show_size,
         "most a run may print; 0 any",
     ),
 )
@@ -143,7 +153,7 @@ _DELAY_BASE = Setting(
     "delay-base",
     "backoff_base",
     _delay_base,
-    lambda base: f"{base * 1000:g}",
+    lambda base: _show_number(base * 1000),
     "backoff-base in milliseconds",
 )
 

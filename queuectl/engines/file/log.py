@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import msgspec
 
@@ -17,10 +16,11 @@ from queuectl import instants
 from queuectl.engines.file import mark as marks
 from queuectl.engines.file import recovery
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
-from queuectl.engines.file.segments import OUT_OF_SPACE, Segments
-from queuectl.errors import Conflict, Damaged, LockTimedOut, NoSpace, SyncFailed
+from queuectl.engines.file.reader import FileReader, Place
+from queuectl.engines.file.segments import OUT_OF_SPACE
+from queuectl.errors import Conflict, LockTimedOut, NoSpace, SyncFailed
 from queuectl.events import codec
-from queuectl.events.codec import BadLine, Header
+from queuectl.events.codec import Header
 from queuectl.events.log import Batch
 from queuectl.events.vocabulary import Event
 from queuectl.host import Host
@@ -29,20 +29,9 @@ SEGMENT_BYTES_MAX = 16 << 20
 RESERVE_BYTES = 1 << 20
 """Kept allocated behind the end, so that on a full disk running jobs can still record theirs."""
 LOCK_TIMEOUT_S = 30.0
-_BROKEN_CHAIN = "it does not go on from the segment before"
-_READ_BYTES = 1 << 18
 
 
-class _Place(NamedTuple):
-    """How far a reader has got: the byte after the event `offset`."""
-
-    segment: int
-    position: int
-    crc: int
-    offset: int
-
-
-class FileLog:
+class FileLog(FileReader):
     """One log in one directory, as seen by one process."""
 
     def __init__(
@@ -53,179 +42,11 @@ class FileLog:
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
-        self.directory = directory
-        self.segments = Segments(directory, host or Host())
-        self.lock_path = os.path.join(directory, "LOCK")
-        self._host = host or Host()
-        self._boot = self._host.boot_id()
+        super().__init__(directory, host or Host())
         self._segment_bytes_max = segment_bytes_max
         self._lock_timeout_s = lock_timeout_s
-        self._lock_fd = -1
-        self._locks = 0
-        self._mark: Mark | None = None
-        self._mark_bytes = b""
-        self._reading = (0, 0, -1)  # segment, generation, descriptor
-        self._writing = (0, 0, -1)
-        self._tail: _Place | None = None
+        self._writing = (0, 0, -1)  # segment, generation, descriptor
         self._broken: SyncFailed | None = None
-
-    # ---- reading
-
-    def head(self) -> int:
-        mark = self._committed()
-        return mark.offset if mark else 0
-
-    def read(self, after: int = 0) -> Iterator[list[Event]]:
-        mark = self._committed()
-        if mark is None or after >= mark.offset:
-            return
-        tail = self._tail
-        start = tail if tail and tail.offset == after else self._place_before(after)
-        for place, events in self._read_from(start, mark):
-            if self._tail is None or place.offset > self._tail.offset:
-                self._tail = place
-            if events[0].offset <= after:
-                events = [event for event in events if event.offset > after]
-            if events:
-                yield events
-
-    def read_about(self, job: str) -> Iterator[Event]:
-        mark = self._committed()
-        needle = b'"job":"%s"' % job.encode()
-        for segment in self.segments.list() if mark else ():
-            for piece in self._pieces(segment, 0, self._end(segment, mark)):
-                at = piece.find(needle)
-                while at >= 0:
-                    start = piece.rfind(b"\n", 0, at) + 1
-                    end = piece.index(b"\n", at)
-                    yield from codec.decode_unverified(piece[start : end + 1])
-                    at = piece.find(needle, end)
-
-    def _place_before(self, offset: int) -> _Place:
-        """The start of the segment that holds the event after `offset`."""
-        segment = max(first for first in self.segments.list() if first <= offset + 1)
-        return self._start_of(segment)
-
-    def _start_of(self, segment: int) -> _Place:
-        fd = self._open_to_read(segment)
-        _, crc, position = self.segments.header(fd, segment)
-        return _Place(segment, position, crc, segment - 1)
-
-    def _read_from(self, place: _Place, mark: Mark) -> Iterator[tuple[_Place, list[Event]]]:
-        """Verified events from `place` up to the mark, with the place after them."""
-        while True:
-            segment, position, crc, offset = place
-            for piece in self._pieces(segment, position, self._end(segment, mark)):
-                try:
-                    events, crc = codec.decode(piece, crc)
-                except BadLine as bad:
-                    if bad.events:
-                        offset = bad.events[-1].offset
-                        yield _Place(segment, position + bad.position, bad.crc, offset), bad.events
-                    raise self._damage(bad.why, segment, position + bad.position, offset) from None
-                position += len(piece)
-                offset = events[-1].offset
-                place = _Place(segment, position, crc, offset)
-                yield place, events
-            if segment >= mark.segment:
-                return
-            place = self._next_segment(place)
-
-    def _next_segment(self, place: _Place) -> _Place:
-        following = min(
-            (first for first in self.segments.list() if first > place.segment), default=0
-        )
-        if following != place.offset + 1:
-            raise self._damage(
-                f"event {place.offset + 1} is missing", place.segment, place.position, place.offset
-            )
-        fd = self._open_to_read(following)
-        header, crc, position = self.segments.header(fd, following)
-        if header.previous_crc != f"{place.crc:08x}":
-            raise self._damage(
-                "it does not go on from the segment before", following, 0, place.offset
-            )
-        return _Place(following, position, crc, place.offset)
-
-    def _pieces(self, segment: int, position: int, end: int) -> Iterator[bytes]:
-        """The bytes of a segment in pieces of whole lines."""
-        if position >= end:
-            return
-        fd = self._open_to_read(segment)
-        size = _READ_BYTES
-        while position < end:
-            piece = self.segments.read(fd, position, min(position + size, end))
-            length = piece.rfind(b"\n") + 1
-            if length:
-                yield piece[:length]
-                position += length
-                size = _READ_BYTES
-            elif len(piece) < size:
-                raise self._damage("it ends inside a line", segment, position, segment - 1)
-            else:
-                size *= 2
-
-    def _end(self, segment: int, mark: Mark | None) -> int:
-        if mark and segment == mark.segment:
-            return mark.position
-        return self._host.file_size(self.segments.path(segment))
-
-    def _open_to_read(self, segment: int) -> int:
-        generation = self._mark.generation if self._mark else 0
-        known, known_generation, fd = self._reading
-        if known == segment and known_generation == generation and fd >= 0:
-            return fd
-        if fd >= 0:
-            self._host.close(fd)
-        fd = self.segments.open(segment)
-        self._reading = (segment, generation, fd)
-        return fd
-
-    def _damage(self, why: str, segment: int, position: int, offset: int) -> Damaged:
-        return Damaged(why, file=self.segments.path(segment), position=position, offset=offset)
-
-    # ---- the committed mark
-
-    def _committed(self) -> Mark | None:
-        """How far the log is durable; None while it is empty."""
-        if not self._locks:
-            self._load_mark()
-        return self._mark
-
-    def _load_mark(self) -> None:
-        if self._lock_fd < 0:
-            try:
-                self._lock_fd = self._host.open(self.lock_path, os.O_RDWR)
-            except PermissionError:
-                self._lock_fd = self._host.open(self.lock_path, os.O_RDONLY)
-            except FileNotFoundError:
-                self._mark = self._derive_mark()
-                return
-        data = self._host.read_at(self._lock_fd, marks.SIZE, 0)
-        if data == self._mark_bytes and self._mark:
-            return
-        mark = marks.decode(data)
-        if mark is None or mark.boot != self._boot:
-            mark = self._derive_mark()
-        self._mark_bytes, self._mark = data, mark
-
-    def _derive_mark(self) -> Mark | None:
-        """Where the log ends by what lies on disk, when there is no mark to go by."""
-        segments = self.segments.list()
-        if not segments:
-            return None
-        last = segments[-1]
-        fd = self._open_to_read(last)
-        header, crc, position = self.segments.header(fd, last)
-        start = recovery.Accepted(position, crc, last - 1, header.at)
-        data = self.segments.read(fd, position, self._host.size(fd))
-        end = recovery.accept(data, start, self.segments.path(last))
-        return Mark(last, end.position, end.offset, end.crc, end.at, 0, 0, OK, self._boot)
-
-    def _move_mark(self, mark: Mark) -> None:
-        data = mark.encode()
-        self._host.write_at(self._lock_fd, data, 0)
-        self._mark_bytes, self._mark = data, mark
 
     # ---- the lock
 
@@ -261,6 +82,11 @@ class FileLog:
         if self._locks == 0:
             self._host.unlock(self._lock_fd)
 
+    def _move_mark(self, mark: Mark) -> None:
+        data = mark.encode()
+        self._host.write_at(self._lock_fd, data, 0)
+        self._mark_bytes, self._mark = data, mark
+
     # ---- appending
 
     def append(self, batches: Sequence[Batch]) -> list[Event]:
@@ -281,7 +107,7 @@ class FileLog:
             offset = mark.offset + len(facts)
             position = mark.position + len(data)
             if mark.offset == (self._tail.offset if self._tail else 0):
-                self._tail = _Place(mark.segment, position, crc, offset)
+                self._tail = Place(mark.segment, position, crc, offset)
             first = mark.offset + 1
             self._move_mark(
                 mark._replace(position=position, offset=offset, crc=crc, at=at, state=OK)
@@ -390,7 +216,7 @@ class FileLog:
         seen = seen or self._place_before(0)
         for _, events in self._read_from(seen, mark):
             for event in events:
-                job = getattr(event, "job", None)
+                job = getattr(event, "job", "")
                 if job in expected and event.offset > expected[job]:
                     raise Conflict(f"job {job} has changed meanwhile")
 
@@ -456,12 +282,25 @@ class FileLog:
             " try again"
         )
 
-    def close(self) -> None:
-        for fd in (self._reading[2], self._writing[2], self._lock_fd):
-            if fd >= 0:
+    def probe_ms(self) -> float:
+        """How long this disk takes to make a few bytes durable, under the lock (milliseconds)."""
+        with self.exclusive():
+            path = os.path.join(self.directory, f"new-{self._host.random(6).hex()}")
+            fd = self._host.create(path)
+            try:
+                since = self._host.monotonic_s()
+                self._host.write(fd, b"probe")
+                self._host.fdatasync(fd)
+                return (self._host.monotonic_s() - since) * 1000
+            finally:
                 self._host.close(fd)
-        self._reading = self._writing = (0, 0, -1)
-        self._lock_fd = -1
+                self._host.unlink(path)
+
+    def close(self) -> None:
+        super().close()
+        if self._writing[2] >= 0:
+            self._host.close(self._writing[2])
+        self._writing = (0, 0, -1)
 
 
 def _lines(

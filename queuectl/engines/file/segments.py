@@ -42,6 +42,9 @@ class Segments:
         flags = os.O_RDWR | os.O_APPEND if write else os.O_RDONLY
         return self._host.open(self.path(first), flags)
 
+    def close(self, fd: int) -> None:
+        self._host.close(fd)
+
     def header(self, fd: int, first: int) -> tuple[Header, int, int]:
         """(header, its crc, the position after it) of an open segment."""
         start = self._host.read_at(fd, 4096, 0)

@@ -1,0 +1,88 @@
+"""The command line: words in, words out; knows neither files nor locks.
+
+Every command lives in a module of its own and is imported only when it is called.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from queuectl.errors import QueuectlError
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main() -> None:
+    """The program `queuectl`: never returns."""
+    # A command lives for a moment: collecting garbage and taking modules apart at the end would be
+    # a tenth of it. A worker turns collection on again.
+    gc.disable()
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = code or BROKEN_PIPE
+    os._exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns its exit code. Errors are one line on standard error."""
+    import click
+
+    from queuectl.cli.root import cli
+
+    try:
+        outcome = cli.main(
+            args=arguments,
+            prog_name="queuectl",
+            standalone_mode=False,
+            auto_envvar_prefix="QUEUECTL",
+        )
+        return outcome if isinstance(outcome, int) else 0
+    except QueuectlError as error:
+        return _fail(str(error), error.exit_code, error)
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return error.exit_code
+    except click.ClickException as error:
+        return _fail(_usage(error), error.exit_code, error)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", INTERRUPTED, None)
+    except BrokenPipeError:
+        # Whoever was reading has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        code = 9 if error.errno in _OUT_OF_SPACE else 1
+        return _fail(f"{error.strerror or error}{where}", code, error)
+
+
+_OUT_OF_SPACE = (28, 122)
+
+
+def _usage(error: object) -> str:
+    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    help_of = f"; see {context.command_path} --help" if context is not None else ""
+    return message.rstrip(".") + help_of
+
+
+def _fail(message: str, code: int, error: BaseException | None) -> int:
+    from queuectl.cli.text import printable
+
+    if os.environ.get("QUEUECTL_DEBUG") and error is not None:
+        import traceback
+
+        traceback.print_exception(error)
+    try:
+        print(f"queuectl: {printable(message)}", file=sys.stderr)
+    except BrokenPipeError:
+        pass
+    return code

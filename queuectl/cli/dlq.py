@@ -1,0 +1,108 @@
+"""`dlq`: the dead-letter queue, where jobs rest whose runs are used up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from queuectl.cli.parameters import (
+    bulk,
+    by_age,
+    chosen,
+    confirm,
+    each,
+    filters,
+    json_option,
+    pass_app,
+)
+from queuectl.cli.root import App, DefaultGroup
+from queuectl.domain.job import DEAD
+from queuectl.errors import Invalid, Rejected
+
+_DEAD = frozenset((DEAD,))
+
+
+@click.group(cls=DefaultGroup, name="dlq")
+def dlq() -> None:
+    """See, retry or purge dead jobs (default: list)."""
+
+
+@dlq.command("list")
+@filters
+@click.option("--limit", type=int, default=20, show_default=True, help="At most this many; 0: all.")
+@json_option
+@pass_app
+def list_dead(
+    app: App, queues: tuple[str, ...], tags: tuple[str, ...], limit: int, as_json: bool
+) -> None:
+    """List dead jobs, the newest first, with why they died."""
+    if limit < 0:
+        raise Invalid(f"--limit {limit}: it is 0 (for all) or more")
+    with app.open() as queue:
+        jobs = list(queue.jobs(states=_DEAD, queues=queues, tags=tags))
+        shown = by_age(jobs, limit)
+        if as_json:
+            from queuectl.cli.documents import emit, job_document
+
+            emit([job_document(job) for job in shown])
+        elif shown:
+            from queuectl.cli.jobs import job_table
+
+            click.echo(job_table(app, shown, queue.now()), color=app.colour)
+        else:
+            app.say("the dead-letter queue is empty")
+        if len(shown) < len(jobs):
+            app.say(f"{len(shown)} of {len(jobs)} dead jobs; --limit 0 shows all")
+
+
+@dlq.command(
+    "retry",
+    epilog="""\b
+Examples:
+  queuectl dlq retry job1
+  queuectl dlq retry --all --reason "server is back\"""",
+)
+@bulk
+@pass_app
+def retry_dead(app: App, /, names: tuple[str, ...], **given: Any) -> None:
+    """Run dead jobs again: a new round, with attempts from 0; the old one stays in the history."""
+    from queuectl.cli.verbs import retry_chosen
+
+    _check_dead(app, names)
+    retry_chosen(app, _DEAD, names=names, **given)
+
+
+@dlq.command(
+    epilog="""\b
+Examples:
+  queuectl dlq purge job1
+  queuectl dlq purge --queue import --dry-run
+  queuectl dlq purge --all -y"""
+)
+@bulk
+@pass_app
+def purge(
+    app: App,
+    names: tuple[str, ...],
+    queues: tuple[str, ...],
+    tags: tuple[str, ...],
+    every: bool,
+    dry_run: bool,
+    yes: bool,
+    reason: str,
+) -> None:
+    """Forget dead jobs; their ids may be used again, and their history stays in the log."""
+    _check_dead(app, names)
+    with app.open() as queue:
+        ids = chosen(queue, names, every=every, states=_DEAD, queues=queues, tags=tags)
+        if confirm(app, "purge", ids, named=bool(names), yes=yes, dry_run=dry_run):
+            each(app, ids, lambda some: queue.prune(some, reason=reason), "purged")
+
+
+def _check_dead(app: App, names: tuple[str, ...]) -> None:
+    with app.open() as queue:
+        for name in names:
+            job = queue.get(name)
+            if job.state != DEAD:
+                raise Rejected(f"job {job.id} is {job.state}, not in the dead-letter queue")

@@ -1,0 +1,112 @@
+"""`doctor`: is everything as it should be?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import click
+
+from queuectl import instants
+from queuectl.cli.documents import emit
+from queuectl.cli.parameters import json_option, pass_app
+from queuectl.cli.root import App
+from queuectl.cli.text import counted, printable, seconds
+from queuectl.errors import QueuectlError
+from queuectl.quantities import format_size
+
+_FREE_BYTES_LOW = 256 << 20
+_SLOW_SYNC_MS = 50
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; `level` is `ok`, `warn` or `fail`."""
+
+    level: str
+    about: str
+    text: str
+
+
+@click.command()
+@json_option
+@pass_app
+def doctor(app: App, as_json: bool) -> int:
+    """Check the queue and the machine under it: permissions, space, clock, disk, log, workers.
+
+    Exits 1 if anything fails; a warning is no failure.
+    """
+    findings = list(_findings(app))
+    if as_json:
+        emit([finding._asdict() for finding in findings])
+    else:
+        for finding in findings:
+            click.echo(f"{finding.level:<5} {finding.about + ':':<12} {printable(finding.text)}")
+    return int(any(finding.level == "fail" for finding in findings))
+
+
+def _findings(app: App) -> Iterator[Finding]:
+    with app.open() as queue:
+        # Opening refuses what others can write to, and network file systems that were not forced.
+        kind = queue.host.file_system(queue.home.root) or "unknown"
+        yield Finding("ok", "directory", f"{queue.home.root} is private, on {kind}")
+        yield _space(queue)
+        yield from _log(queue)
+        yield _sync(queue)
+        yield from _workers(queue)
+
+
+def _space(queue: Any) -> Finding:
+    free = queue.host.free_bytes(queue.home.root)
+    level = "ok" if free >= _FREE_BYTES_LOW else "warn"
+    return Finding(level, "space", f"{format_size(free)} free")
+
+
+def _log(queue: Any) -> Iterator[Finding]:
+    try:
+        state = queue.state
+    except QueuectlError as error:
+        yield Finding("fail", "log", str(error))
+        return
+    yield Finding("ok", "log", f"{counted(state.offset, 'event')}, all checksums right")
+    ahead_ms = instants.between_ms(queue.now(), state.statistics.last_at or queue.now())
+    if ahead_ms > 1000:
+        text = f"the last event is {seconds(ahead_ms)} in the future: the clock was set back"
+        yield Finding("warn", "clock", text)
+    else:
+        yield Finding("ok", "clock", "not before the last event")
+
+
+def _sync(queue: Any) -> Finding:
+    """How long the disk takes to make a few bytes durable; also shows that the lock can be had."""
+    try:
+        took_ms = queue.log.probe_ms()
+    except (QueuectlError, OSError) as error:
+        return Finding("fail", "disk", str(error))
+    level = "ok" if took_ms < _SLOW_SYNC_MS else "warn"
+    return Finding(level, "disk", f"a durable write takes {seconds(took_ms)}")
+
+
+def _workers(queue: Any) -> Iterator[Finding]:
+    rows = list(queue.known.workers.rows.values())
+    dead = [row for row in rows if not queue.is_alive(row.id)]
+    alive = len(rows) - len(dead)
+    yield Finding("ok", "workers", f"{counted(alive, 'worker')} running")
+    if dead:
+        text = f"{counted(len(dead), 'worker')} died; the next one to start clears up after them"
+        yield Finding("warn", "workers", text)
+    due = queue.known.ready.due(queue.now(), 1, None, queue.known.paused)
+    if due and not alive:
+        text = f"jobs are due, such as {due[0].id}, and nobody runs them: queuectl worker start"
+        yield Finding("warn", "jobs", text)
+    unserved = _unserved(queue, [row for row in rows if row not in dead])
+    if unserved:
+        text = f"no worker serves queue {', '.join(unserved)}, where jobs wait"
+        yield Finding("warn", "queues", text)
+
+
+def _unserved(queue: Any, alive: list[Any]) -> list[str]:
+    if not alive or any(row.queues is None for row in alive):
+        return []
+    served = {name for row in alive for name in row.queues}
+    waiting = {job.queue for job in queue.jobs(states=("pending", "failed"))}
+    return sorted(waiting - served)

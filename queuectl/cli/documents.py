@@ -1,0 +1,108 @@
+"""What `--json` prints: one document a job, a worker or an event, with stable names and units.
+
+Times are RFC 3339 text, durations are seconds, what is unknown is null.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+import orjson
+
+from queuectl.domain import settings as rules
+from queuectl.domain.job import Job
+from queuectl.domain.settings import Settings
+from queuectl.events.vocabulary import Event, wire_name
+from queuectl.projections.timeline import Attempt
+from queuectl.projections.workers import WorkerRow
+
+
+def emit(document: object) -> None:
+    """Print one JSON document."""
+    stream = sys.stdout.buffer
+    pretty = orjson.OPT_INDENT_2 if stream.isatty() else 0
+    stream.write(orjson.dumps(document, option=pretty | orjson.OPT_APPEND_NEWLINE))
+    stream.flush()
+
+
+def job_document(job: Job, *, show_env: bool = False) -> dict[str, Any]:
+    spec = job.spec
+    env = spec.env or []
+    return {
+        "id": job.id,
+        "command": spec.command,
+        "argv": spec.argv,
+        "state": job.state,
+        "attempts": job.attempts,
+        "max_retries": spec.max_retries,
+        "priority": spec.priority,
+        "queue": spec.queue,
+        "tags": spec.tags or [],
+        "created_at": spec.at,
+        "updated_at": job.updated_at,
+        "run_at": job.runnable_at,
+        "started_at": job.started_at or None,
+        "finished_at": job.finished_at or None,
+        "exit_code": job.exit_code,
+        "error": job.error or None,
+        "worker": job.worker or None,
+        "timeout": spec.timeout_ms / 1000,
+        "backoff": spec.backoff,
+        "backoff_base": spec.backoff_base,
+        "cwd": spec.cwd,
+        "env": env if show_env else [pair.partition("=")[0] for pair in env],
+        "secret_env": spec.secret_env or [],
+        "wait_seconds": job.wait_ms / 1000 if job.started_at else None,
+        "run_seconds": job.run_ms / 1000 if job.finished_at else None,
+        "actor": spec.actor,
+    }
+
+
+def attempt_document(attempt: Attempt) -> dict[str, Any]:
+    document = msgspec.structs.asdict(attempt)
+    for name in ("wait_ms", "run_ms", "cpu_ms"):
+        document[name.replace("_ms", "_seconds")] = document.pop(name) / 1000
+    document["ended_at"] = attempt.ended_at or None
+    document["error"] = attempt.error or None
+    return document
+
+
+def worker_document(row: WorkerRow, *, alive: bool) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "host": row.host,
+        "pid": row.pid,
+        "alive": alive,
+        "stopping": row.stop_requested,
+        "slots": row.slots,
+        "queues": row.queues,
+        "started_at": row.started_at,
+        "heartbeat_at": row.heartbeat_at,
+        "jobs": [job.id for job in row.holding.values()],
+        "current_job": next((job.id for job in row.holding.values()), None),
+    }
+
+
+def settings_document(settings: Settings) -> dict[str, Any]:
+    """Every setting as `config set` accepts it: counts and shares as numbers, others as text."""
+    document: dict[str, Any] = {}
+    for setting in rules.SETTINGS:
+        value = getattr(settings, setting.field)
+        plain = isinstance(value, float) or setting.show is str
+        document[setting.key] = value if plain else setting.show(value)
+    return document
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    document = msgspec.to_builtins(event)
+    return {
+        "offset": event.offset,
+        "at": event.at,
+        "type": wire_name(event),
+        **{name: value for name, value in document.items() if name not in _PLACED},
+    }
+
+
+_PLACED = frozenset(("offset", "at", "type", "more"))

@@ -1,0 +1,255 @@
+"""`enqueue`: jobs from words, from JSON, from a file or a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from queuectl.cli.parameters import pass_app
+from queuectl.cli.root import App
+from queuectl.cli.text import counted, shorten
+from queuectl.errors import Invalid
+
+LINE_BYTES_MAX = 1 << 20
+
+
+class _Enqueue(click.Command):
+    """Remembers whether the words came behind `--`: then they are a program and its arguments."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["queuectl.argv"] = "--" in args
+        return super().parse_args(ctx, args)
+
+
+@click.command(
+    cls=_Enqueue,
+    epilog="""\b
+Examples:
+  queuectl enqueue "gzip -k big.log"                 through /bin/sh
+  queuectl enqueue -- gzip -k "name with blanks"     without a shell
+  queuectl enqueue '{"id":"job1","command":"sleep 2","max_retries":5}'
+  queuectl enqueue -c "make report" --delay 10m --priority 5 --tag nightly
+  find . -name '*.log' -printf 'gzip "%p"\\n' | queuectl enqueue -
+  queuectl enqueue -f jobs.jsonl --queue import      all of them, or none""",
+)
+@click.argument(
+    "words", nargs=-1, type=click.UNPROCESSED, metavar="[JSON | COMMAND | - | -- ARGV...]"
+)
+@click.option("-c", "--command", help="A command line for /bin/sh.")
+@click.option("-f", "--file", metavar="F", help="JSON lines or one command a line; - for a pipe.")
+@click.option("--id", help="Its name; made up if not given.")
+@click.option(
+    "--max-retries",
+    "--max-attempts",
+    "max_retries",
+    metavar="N",
+    help="How many runs it has in all (3: at most three; 0 and 1: once).",
+)
+@click.option("--priority", metavar="N", help="Higher runs sooner; any whole number.")
+@click.option(
+    "--run-at", "--run-after", "run_at", metavar="TIME", help="Not before this time (RFC 3339)."
+)
+@click.option("--delay", metavar="DURATION", help="Not before this long from now.")
+@click.option("--timeout", metavar="DURATION", help="How long one run may take; 0 for any time.")
+@click.option(
+    "--backoff", metavar="SHAPE", help="exponential, linear, fixed, doubling, or 5s,30s,5m."
+)
+@click.option("--backoff-base", metavar="SECONDS", help="The base of the retry delay.")
+@click.option("--queue", metavar="NAME", help="The queue it goes to.  [default: default]")
+@click.option("--cwd", metavar="DIR", help="Where it runs.  [default: here]")
+@click.option("--env", multiple=True, metavar="K=V", help="A variable for it; stands in the log.")
+@click.option(
+    "--secret-env", multiple=True, metavar="NAME", help="A variable the worker must give it."
+)
+@click.option(
+    "--tag", "--tags", "tags", multiple=True, metavar="TAG", help="A label to find it by."
+)
+@pass_app
+@click.pass_context
+def enqueue(
+    ctx: click.Context,
+    app: App,
+    /,
+    words: tuple[str, ...],
+    command: str | None,
+    file: str | None,
+    **options: Any,
+) -> None:
+    """Accept jobs, and print their ids once they are durable.
+
+    A job is a command line, or a JSON object with the fields id, command, max_retries, priority,
+    run_at, delay, timeout, backoff, backoff_base, queue, cwd, env, secret_env and tags. Many jobs
+    are accepted all or none. A job runs in the directory it was enqueued from, with the
+    environment of the worker and what --env adds.
+    """
+    shared = _fields(options)
+    sources = [source for source in (words or None, command, file) if source is not None]
+    if len(sources) != 1:
+        raise click.UsageError(
+            "nothing to enqueue" if not sources else "a job is given in one way only", ctx
+        )
+    origins: list[str] = []
+    if file is not None or words == ("-",):
+        jobs = _read(file if file is not None else "-", origins)
+    elif command is not None:
+        jobs = [{"command": command}]
+    else:
+        jobs = _from_words(words, is_argv=ctx.meta["queuectl.argv"])
+    for index, job in enumerate(jobs):
+        if shared:
+            jobs[index] = _merged(shared, job, origins[index] if origins else "")
+    _accept(app, jobs, origins)
+
+
+def _accept(app: App, jobs: list[dict[str, Any]], origins: list[str]) -> None:
+    progress = _Progress(app, len(jobs))
+    with app.open(create=True) as queue:
+        ids = queue.enqueue_all(
+            jobs,
+            where=lambda index: origins[index] if origins else "",
+            progress=progress,
+        )
+        progress.clear()
+        click.echo("\n".join(ids))
+        if app.quiet:
+            return
+        if len(jobs) == 1:
+            job = queue.known.jobs.rows[ids[0]]
+            when = f", to run at {job.runnable_at}" if job.runnable_at > job.spec.at else ""
+            app.say(f"enqueued {job.id}: {shorten(job.spec.command, 60)}{when}")
+        else:
+            app.say(f"enqueued {counted(len(ids), 'job')}")
+        if not any(queue.is_alive(worker) for worker in queue.known.workers.rows):
+            app.say("no worker is running; start one with: queuectl worker start")
+
+
+def _fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as fields of a job."""
+    fields = {name: value for name, value in options.items() if value not in (None, ())}
+    if "cwd" in fields:
+        import os
+
+        fields["cwd"] = os.path.abspath(fields["cwd"])
+    for name in ("env", "secret_env", "tags"):
+        if name in fields:
+            fields[name] = list(fields[name])
+    return fields
+
+
+def _merged(shared: dict[str, Any], job: dict[str, Any], where: str) -> dict[str, Any]:
+    twice = shared.keys() & job.keys()
+    if twice:
+        raise Invalid(f"{where}{min(twice)}: it is given both as an option and in the job")
+    return {**shared, **job}
+
+
+def _from_words(words: tuple[str, ...], *, is_argv: bool) -> list[dict[str, Any]]:
+    if is_argv:
+        return [{"argv": list(words)}]
+    text = words[0].lstrip()
+    if text.startswith(("{", "[")) and len(words) == 1:
+        parsed = _parse(text, "")
+        return _objects(parsed, "")
+    if len(words) > 1:
+        return [{"argv": list(words)}]
+    return [{"command": words[0]}]
+
+
+def _objects(parsed: Any, where: str) -> list[dict[str, Any]]:
+    jobs = parsed if isinstance(parsed, list) else [parsed]
+    for job in jobs:
+        if not isinstance(job, dict):
+            raise Invalid(f"{where}a job is a JSON object, and this is not one: {job!r:.60}")
+    if not jobs:
+        raise Invalid(f"{where}the list holds no job")
+    return jobs
+
+
+def _read(file: str, origins: list[str]) -> list[dict[str, Any]]:
+    """The jobs in a file or pipe; `origins` gets where each of them stood."""
+    name = "standard input" if file == "-" else file
+    try:
+        if file == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(file, "rb") as stream:
+                data = stream.read()
+    except OSError as error:
+        raise Invalid(f"{name}: {error.strerror}") from None
+    if data.lstrip()[:1] == b"[":
+        jobs = _objects(_parse(_decoded(data, f"{name}: "), f"{name}: "), f"{name}: ")
+        origins.extend(f"{name}, job {number}: " for number in range(1, len(jobs) + 1))
+        return jobs
+    jobs = []
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        line = raw.strip()
+        if not line:
+            continue
+        where = f"{name}, line {number}: "
+        if len(line) > LINE_BYTES_MAX:
+            raise Invalid(f"{where}{len(line)} bytes are too long, the limit is {LINE_BYTES_MAX}")
+        text = _decoded(line, where)
+        if text.startswith("{"):
+            jobs.extend(_objects(_parse(text, where), where))
+        else:
+            jobs.append({"command": text})
+        origins.append(where)
+    if not jobs:
+        raise Invalid(f"{name}: it holds no job")
+    return jobs
+
+
+def _decoded(data: bytes, where: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{where}it is not valid UTF-8 at byte {error.start + 1}") from None
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise Invalid(f"{where}invalid JSON: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise Invalid(f"{where}invalid JSON: it is nested too deeply") from None
+    except ValueError as error:
+        raise Invalid(f"{where}invalid JSON: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return fields
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON number")
+
+
+class _Progress:
+    """Says how far a long submission is, on a terminal and past a second."""
+
+    def __init__(self, app: App, total: int) -> None:
+        self._total = total
+        self._since = time.monotonic()
+        self._shown = False
+        self._wanted = not app.quiet and sys.stderr.isatty()
+
+    def __call__(self, count: int) -> None:
+        if self._wanted and time.monotonic() - self._since > 1:
+            self._shown = True
+            share = count / self._total
+            bar = "#" * round(share * 30)
+            click.echo(f"\r[{bar:<30}] {count:,} of {self._total:,}", err=True, nl=False)
+
+    def clear(self) -> None:
+        if self._shown:
+            click.echo("\r\x1b[K", err=True, nl=False)

@@ -1,0 +1,198 @@
+"""`list`, `show`, `history`: what there is to know about jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from queuectl import instants
+from queuectl.cli.documents import attempt_document, emit, event_document, job_document
+from queuectl.cli.parameters import STATE, by_age, filters, json_option, pass_app
+from queuectl.cli.root import App
+from queuectl.cli.text import ago, columns, printable, seconds, shorten, state_name
+from queuectl.domain.job import Job
+from queuectl.errors import Invalid, NotFound
+from queuectl.events.vocabulary import JobEnqueued, JobEvent, wire_name
+from queuectl.projections import timeline
+from queuectl.quantities import format_duration
+
+
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  queuectl list --state failed --state dead
+  queuectl list -s running
+  queuectl list --queue import --limit 0 --json | jq -r '.[].id'""",
+)
+@click.option("-s", "--state", "states", multiple=True, type=STATE, help="Only jobs in this state.")
+@filters
+@click.option("--limit", type=int, default=20, show_default=True, help="At most this many; 0: all.")
+@json_option
+@pass_app
+def list_jobs(
+    app: App,
+    states: tuple[str, ...],
+    queues: tuple[str, ...],
+    tags: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List jobs, the newest first.
+
+    States: pending, processing (running, active), completed (done, succeeded), failed (waits for
+    its retry), dead (dlq), cancelled.
+    """
+    if limit < 0:
+        raise Invalid(f"--limit {limit}: it is 0 (for all) or more")
+    with app.open() as queue:
+        jobs = list(queue.jobs(states=states, queues=queues, tags=tags))
+        shown = by_age(jobs, limit)
+        if as_json:
+            emit([job_document(job) for job in shown])
+            return
+        if shown:
+            click.echo(job_table(app, shown, queue.now()), color=app.colour)
+        else:
+            app.say("no such job" if (states or queues or tags) else "the queue is empty")
+        if len(shown) < len(jobs):
+            app.say(f"{len(shown)} of {len(jobs)} jobs; --limit 0 shows all")
+
+
+def job_table(app: App, jobs: list[Job], now: instants.Instant) -> str:
+    """Jobs, one a line."""
+    rows = [
+        (
+            shorten(job.id, 40),
+            state_name(job.state, app.colour),
+            f"{job.attempts}/{job.runs_max}",
+            str(job.spec.priority),
+            shorten(job.queue, 20),
+            _when(job, now),
+            shorten(job.spec.command, 50) + (f"  [{shorten(job.error, 40)}]" if job.error else ""),
+        )
+        for job in jobs
+    ]
+    titles = ("ID", "STATE", "RUNS", "PRIO", "QUEUE", "UPDATED", "COMMAND")
+    return columns(rows, titles)
+
+
+def _when(job: Job, now: instants.Instant) -> str:
+    if job.state in ("pending", "failed") and job.runnable_at > now:
+        return f"due in {seconds(instants.between_ms(now, job.runnable_at))}"
+    return ago(instants.between_ms(job.updated_at, now))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  queuectl show job1
+  queuectl show 01k9 --json | jq .attempts_made"""
+)
+@click.argument("name", metavar="ID")
+@click.option("--show-env", is_flag=True, help="Show the values given with --env, too.")
+@json_option
+@pass_app
+def show(app: App, name: str, show_env: bool, as_json: bool) -> None:
+    """Show one job and its runs. The start of an id is enough."""
+    with app.open() as queue:
+        job = queue.get(name)
+        runs = timeline.attempts(queue.history(job.id))
+        document = job_document(job, show_env=show_env)
+        if as_json:
+            emit({**document, "attempts_made": [attempt_document(run) for run in runs]})
+            return
+        for key, value in document.items():
+            if value in (None, [], ""):
+                continue
+            if key == "state":
+                shown = state_name(job.state, app.colour)
+            elif key == "timeout":
+                shown = format_duration(job.spec.timeout_ms) if value else "none"
+            else:
+                shown = printable(" ".join(value) if isinstance(value, list) else str(value))
+            click.echo(f"{key + ':':<15}{shown}", color=app.colour)
+        if runs:
+            click.echo("\nruns:")
+            click.echo(_attempt_table(runs))
+
+
+def _attempt_table(runs: list[timeline.Attempt]) -> str:
+    return columns(
+        [
+            (
+                str(run.number),
+                run.outcome,
+                run.started_at,
+                seconds(run.run_ms),
+                seconds(run.wait_ms),
+                "" if run.exit_code is None else str(run.exit_code),
+                str(run.token),
+                shorten(run.error, 60),
+            )
+            for run in runs
+        ],
+        ("RUN", "OUTCOME", "STARTED", "TOOK", "WAITED", "EXIT", "TOKEN", "ERROR"),
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  queuectl history job1
+  queuectl history job1 --json | jq -r '.[].type'"""
+)
+@click.argument("name", metavar="ID")
+@click.option("--show-env", is_flag=True, help="Show the values given with --env, too.")
+@json_option
+@pass_app
+def history(app: App, name: str, show_env: bool, as_json: bool) -> None:
+    """Show everything that ever happened to a job, oldest first; also to a purged one."""
+    with app.open() as queue:
+        try:
+            id = queue.get(name).id
+        except NotFound:
+            id = name
+        events = queue.history(id)
+        if not events:
+            queue.get(name)
+        if as_json:
+            emit([_event_document(event, show_env) for event in events])
+            return
+        for step in timeline.of(events):
+            click.echo(f"{step.event.at}  {step.event.offset:>8}  {_sentence(step, show_env)}")
+
+
+def _event_document(event: Any, show_env: bool) -> dict[str, Any]:
+    document = event_document(event)
+    if not show_env and document.get("env"):
+        document["env"] = [pair.partition("=")[0] for pair in document["env"]]
+    return document
+
+
+def _sentence(step: timeline.Step, show_env: bool) -> str:
+    """One event of a history: its name, then what changed."""
+    event = step.event
+    parts = [f"{wire_name(event):<15}"]
+    for field, (before, after) in step.changes.items():
+        if field in ("runnable_at", "worker") and isinstance(event, JobEnqueued):
+            continue
+        shown = "-" if after in (None, "") else printable(str(after))
+        if before in (None, "", 0):
+            parts.append(f"{field}={shown}")
+        else:
+            parts.append(f"{field}={printable(str(before))}->{shown}")
+    for name, value in _details(event, show_env).items():
+        parts.append(f"{name}={printable(str(value))}")
+    return "  ".join(parts)
+
+
+def _details(event: JobEvent, show_env: bool) -> dict[str, Any]:
+    if isinstance(event, JobEnqueued):
+        details: dict[str, Any] = {"command": event.command, "by": event.actor}
+        if event.env and show_env:
+            details["env"] = " ".join(event.env)
+        return details
+    names = ("delay_ms", "reason", "actor", "until", "slot", "escaped")
+    return {name: value for name in names if (value := getattr(event, name, None))}

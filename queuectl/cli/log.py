@@ -1,0 +1,135 @@
+"""`log`: the log itself: its files, its events, and whether every byte is as it was written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+import orjson
+
+from queuectl.cli.documents import emit, event_document
+from queuectl.cli.parameters import json_option, pass_app
+from queuectl.cli.root import App
+from queuectl.cli.text import columns, counted, printable
+from queuectl.errors import Invalid
+from queuectl.quantities import format_size
+
+_POLL_S = 0.05
+
+
+@click.group()
+def log() -> None:
+    """Look into the log that everything is kept in."""
+
+
+@log.command()
+@json_option
+@pass_app
+def segments(app: App, as_json: bool) -> None:
+    """List the files of the log."""
+    with app.open() as queue:
+        files = queue.log.segments
+        firsts = files.list()
+        rows = [
+            {
+                "file": files.path(first),
+                "first_offset": first,
+                "bytes": queue.log.durable_size(first),
+                "sealed": first != firsts[-1],
+            }
+            for first in firsts
+        ]
+        if as_json:
+            emit(rows)
+            return
+        table = [
+            (
+                str(row["first_offset"]),
+                "sealed" if row["sealed"] else "active",
+                format_size(row["bytes"]),
+                printable(row["file"]),
+            )
+            for row in rows
+        ]
+        click.echo(columns(table, ("FIRST", "IS", "SIZE", "FILE")))
+
+
+@log.command(
+    epilog="""\b
+Examples:
+  queuectl log tail -n 3
+  queuectl log tail -f | jq 'select(.type == "job.dead")'"""
+)
+@click.option(
+    "-n", "--lines", type=int, default=10, show_default=True, help="The last so many; 0: all."
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
+@click.option("--show-env", is_flag=True, help="Show the values given with --env, too.")
+@pass_app
+def tail(app: App, lines: int, follow: bool, show_env: bool) -> None:
+    """Print the last events, as JSON lines; only what is durable is shown."""
+    if lines < 0:
+        raise Invalid(f"--lines {lines}: it is 0 (for all) or more")
+    with app.open() as queue:
+        head = queue.log.head()
+        seen = max(0, head - lines) if lines else 0
+        while True:
+            for events in queue.log.read(seen):
+                _print(events, show_env)
+                seen = events[-1].offset
+            if not follow:
+                return
+            queue.host.sleep(_POLL_S)
+
+
+def _print(events: list[Any], show_env: bool) -> None:
+    is_terminal = sys.stdout.isatty()
+    stream = sys.stdout.buffer
+    for event in events:
+        document = event_document(event)
+        if document.get("env") and not show_env:
+            document["env"] = [pair.partition("=")[0] for pair in document["env"]]
+        line = orjson.dumps(document)
+        if is_terminal:
+            line = printable(line.decode()).encode()
+        stream.write(line + b"\n")
+    stream.flush()
+
+
+@log.command(
+    epilog="""\b
+Examples:
+  queuectl log verify
+  queuectl log verify --json | jq .head"""
+)
+@json_option
+@pass_app
+def verify(app: App, as_json: bool) -> None:
+    """Check that every byte is as it was written; exit code 7 if one is not."""
+    from queuectl.engines.file import verify as checks
+
+    with app.open() as queue:
+        report = checks.verify(queue.log, _progress(app))
+        if as_json:
+            emit(report._asdict())
+            return
+        click.echo(f"head {report.head} crc {report.crc}")
+        app.say(
+            f"verified {counted(report.events, 'event')} in"
+            f" {counted(report.segments, 'segment')}, {format_size(report.size)}:"
+            " checksums, chain, hashes, order and batches are right"
+        )
+
+
+def _progress(app: App) -> Any:
+    """Says how far a long check is, on a terminal and past a second."""
+    since = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        if not app.quiet and sys.stderr.isatty() and time.monotonic() - since > 1:
+            end = "\r\x1b[K" if done == total else ""
+            click.echo(f"\r{done / total:4.0%} of {format_size(total)}{end}", err=True, nl=False)
+
+    return show

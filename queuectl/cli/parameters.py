@@ -1,0 +1,174 @@
+"""What options accept: durations, states in every spelling, and sets of jobs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import click
+
+from queuectl.cli.root import App
+from queuectl.cli.text import counted
+from queuectl.domain.job import STATES, Job
+from queuectl.errors import Invalid, PartlyDone, QueuectlError
+from queuectl.quantities import parse_duration_ms
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STATE_ALIASES = {
+    "running": "processing",
+    "active": "processing",
+    "done": "completed",
+    "succeeded": "completed",
+    "success": "completed",
+    "dlq": "dead",
+    "canceled": "cancelled",
+    "retrying": "failed",
+    "queued": "pending",
+}
+
+pass_app = click.make_pass_decorator(App)
+
+
+class Duration(click.ParamType[int]):
+    """`500ms`, `30s`, `5m`, `1h30m`; a bare number is seconds. Gives milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_duration_ms(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class State(click.ParamType[str]):
+    name = "state"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        plain = str(value).lower()
+        state = STATE_ALIASES.get(plain, plain)
+        if state not in STATES:
+            close = get_close_matches(plain, [*STATES, *STATE_ALIASES], 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it is one of {', '.join(STATES)}"
+            self.fail(f"{value!r} is no state: {hint}", param, ctx)
+        return state
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        return [
+            click.shell_completion.CompletionItem(state)
+            for state in STATES
+            if state.startswith(incomplete)
+        ]
+
+
+DURATION = Duration()
+STATE = State()
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def filters(command: F) -> F:
+    """Options that choose jobs by what they are."""
+    for option in (
+        click.option(
+            "--tag", "tags", multiple=True, metavar="TAG", help="Only jobs with this tag."
+        ),
+        click.option(
+            "--queue", "queues", multiple=True, metavar="NAME", help="Only jobs of this queue."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def bulk(command: F) -> F:
+    """Options of every command that changes many jobs at once."""
+    for option in (
+        click.option("--reason", default="", help="Why, for the history."),
+        click.option("-y", "--yes", is_flag=True, help="Do not ask."),
+        click.option("--dry-run", is_flag=True, help="Only print the ids of what would change."),
+        click.option("--all", "every", is_flag=True, help="All jobs that this can be done to."),
+        filters,
+        click.argument("names", nargs=-1, metavar="[ID]..."),
+    ):
+        command = option(command)
+    return command
+
+
+def chosen(
+    queue: Any,
+    names: tuple[str, ...],
+    *,
+    every: bool,
+    states: frozenset[str],
+    queues: tuple[str, ...],
+    tags: tuple[str, ...],
+) -> list[str]:
+    """The ids that arguments and filters name. Raises `Invalid` where they name nothing."""
+    if names and (every or queues or tags):
+        raise Invalid("name jobs, or choose them by --all, --queue and --tag: not both")
+    if names:
+        return list(dict.fromkeys(queue.get(name).id for name in names))
+    if not (every or queues or tags):
+        raise Invalid("name at least one job, or choose them by --queue, --tag or --all")
+    return [job.id for job in queue.jobs(states=states, queues=queues, tags=tags)]
+
+
+def confirm(app: App, verb: str, ids: list[str], *, named: bool, yes: bool, dry_run: bool) -> bool:
+    """Whether to go on with a change of `ids`; asks on a terminal when they were not named."""
+    if dry_run:
+        for id in ids:
+            click.echo(id)
+        app.say(f"would {verb} {counted(len(ids), 'job')}; nothing was changed")
+        return False
+    if not ids:
+        app.say(f"there is no job to {verb}")
+        return False
+    if named or yes or not sys.stdin.isatty():
+        return True
+    return click.confirm(f"{verb} {counted(len(ids), 'job')}?", err=True)
+
+
+def each(app: App, ids: list[str], act: Callable[[list[str]], Any], done: str) -> None:
+    """Do something to every job with one append, or, if one of them forbids it, to the others.
+
+    Prints the ids of those it was done to. Raises `PartlyDone` where some could not be.
+    """
+    try:
+        act(ids)
+        changed = ids
+    except QueuectlError:
+        if len(ids) == 1:
+            raise
+        changed = _one_by_one(app, ids, act)
+    for id in changed:
+        click.echo(id)
+    app.say(f"{done} {counted(len(changed), 'job')}")
+    if len(changed) < len(ids):
+        raise PartlyDone(f"{len(ids) - len(changed)} of {counted(len(ids), 'job')} could not be")
+
+
+def _one_by_one(app: App, ids: list[str], act: Callable[[list[str]], Any]) -> list[str]:
+    changed = []
+    error: QueuectlError | None = None
+    for id in ids:
+        try:
+            act([id])
+            changed.append(id)
+        except QueuectlError as failed:
+            error = failed
+            app.say(f"queuectl: {failed}")
+    if error is not None and not changed:
+        raise error
+    return changed
+
+
+def by_age(jobs: list[Job], limit: int) -> list[Job]:
+    """The newest `limit` jobs (0: all), newest first."""
+    newest = jobs[::-1]
+    return newest[:limit] if limit else newest

@@ -1,0 +1,74 @@
+"""`queue`: the queues there are; pausing and resuming them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from queuectl.cli.parameters import json_option, pass_app
+from queuectl.cli.root import App, DefaultGroup
+from queuectl.cli.text import columns
+from queuectl.domain.job import STATES
+
+
+@click.group(cls=DefaultGroup, name="queue")
+def queue() -> None:
+    """See, pause and resume queues (default: list)."""
+
+
+@queue.command("list")
+@json_option
+@pass_app
+def list_queues(app: App, as_json: bool) -> None:
+    """List queues, with their jobs by state."""
+    with app.open() as opened:
+        state = opened.state
+        counts: dict[str, Counter[str]] = {name: Counter() for name in sorted(state.paused)}
+        for job in opened.jobs():
+            counts.setdefault(job.queue, Counter())[job.state] += 1
+        if as_json:
+            from queuectl.cli.documents import emit
+
+            emit(
+                [
+                    {
+                        "queue": name,
+                        "paused": name in state.paused,
+                        **{each: found[each] for each in STATES},
+                    }
+                    for name, found in sorted(counts.items())
+                ]
+            )
+            return
+        rows = [
+            (
+                name,
+                "paused" if name in state.paused else "open",
+                *(str(found[each]) for each in STATES),
+            )
+            for name, found in sorted(counts.items())
+        ]
+        click.echo(columns(rows, ("QUEUE", "IS", *(each.upper() for each in STATES))))
+
+
+@queue.command()
+@click.argument("name")
+@click.option("--reason", default="", help="Why, for the history.")
+@pass_app
+def pause(app: App, name: str, reason: str) -> None:
+    """Let no more jobs of a queue start; those that run go on."""
+    with app.open(create=True) as opened:
+        opened.pause(name, reason=reason)
+        app.say(f"queue {name} is paused; queuectl queue resume {name} goes on")
+
+
+@queue.command()
+@click.argument("name")
+@click.option("--reason", default="", help="Why, for the history.")
+@pass_app
+def resume(app: App, name: str, reason: str) -> None:
+    """Let jobs of a paused queue start again."""
+    with app.open(create=True) as opened:
+        opened.resume(name, reason=reason)
+        app.say(f"queue {name} is open")

@@ -1,0 +1,93 @@
+"""What a running worker tells people: a line a job with -v, one living line on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from queuectl.cli.root import App
+from queuectl.cli.text import printable, seconds, shorten
+from queuectl.events import vocabulary as v
+from queuectl.runtime.worker import Listener
+
+_REDRAW_S = 0.1
+
+
+class Reporter(Listener):
+    """Writes to standard error, and goes on when nobody reads it any more."""
+
+    def __init__(self, app: App, queue: Any, *, verbose: bool) -> None:
+        self._quiet = app.quiet
+        self._queue = queue
+        self._verbose = verbose
+        self._alive = sys.stderr.isatty() and not app.quiet and not verbose
+        self._drawn = False
+        self._drawn_s = 0.0
+        self._completed = 0
+        self._failed = 0
+
+    def note(self, text: str) -> None:
+        self._write(text)
+
+    def happened(self, event: v.Event) -> None:
+        if isinstance(event, v.JobCompleted):
+            self._completed += 1
+        elif isinstance(event, v.JobFailed):
+            self._failed += 1
+        if self._verbose:
+            text = _sentence(event, self._queue)
+            if text:
+                self._write(f"{event.at[11:19]} {text}")
+        elif self._alive:
+            self._draw()
+
+    def close(self, text: str) -> None:
+        """The last words."""
+        runs = f"{self._completed} completed, {self._failed} failed runs"
+        self._write(f"{text} ({runs})")
+
+    def _draw(self) -> None:
+        now_s = self._queue.host.monotonic_s()
+        if now_s - self._drawn_s < _REDRAW_S:
+            return
+        self._drawn_s = now_s
+        counts = self._queue.known.counts
+        waiting = counts["pending"] + counts["failed"]
+        self._emit(
+            f"\r\x1b[K{self._completed} completed, {self._failed} failed runs,"
+            f" {counts['processing']} running, {waiting} waiting",
+        )
+        self._drawn = True
+
+    def _write(self, text: str) -> None:
+        if not self._quiet:
+            self._emit(("\r\x1b[K" if self._drawn else "") + printable(text) + "\n")
+            self._drawn = False
+
+    def _emit(self, text: str) -> None:
+        try:
+            click.echo(text, err=True, nl=False)
+        except OSError:  # a closed pipe must not end running jobs
+            self._quiet, self._alive, self._verbose = True, False, False
+
+
+def _sentence(event: v.Event, queue: Any) -> str:
+    match event:
+        case v.JobClaimed():
+            command = queue.known.jobs.rows[event.job].spec.command
+            return f"{event.job} run {event.attempt} started: {shorten(command, 60)}"
+        case v.JobCompleted():
+            return f"{event.job} completed in {seconds(event.run_ms)}"
+        case v.JobFailed():
+            return f"{event.job} failed: {event.error}"
+        case v.JobRetried():
+            return f"{event.job} runs again in {seconds(event.delay_ms)}"
+        case v.JobDead():
+            return f"{event.job} is dead after {event.attempt} runs"
+        case v.JobReleased():
+            return f"{event.job} handed back: {event.reason}"
+        case v.LeaseExpired():
+            return f"{event.job} taken from worker {event.worker}: {event.reason}"
+    return ""

@@ -1,0 +1,127 @@
+"""The root of the command tree: global options, and which module each command lives in."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import click
+
+from queuectl import __version__
+from queuectl.cli.text import wants_colour
+
+COMMANDS = {
+    "enqueue": "enqueue:enqueue",
+    "worker": "worker:worker",
+    "status": "status:status",
+    "list": "jobs:list_jobs",
+    "show": "jobs:show",
+    "logs": "logs:logs",
+    "history": "jobs:history",
+    "wait": "wait:wait",
+    "cancel": "verbs:cancel",
+    "retry": "verbs:retry",
+    "dlq": "dlq:dlq",
+    "queue": "queues:queue",
+    "config": "config:config",
+    "stats": "stats:stats",
+    "log": "log:log",
+    "doctor": "doctor:doctor",
+}
+ALIASES = {"metrics": "stats", "ls": "list", "workers": "worker"}
+
+
+class App:
+    """What the global options said."""
+
+    def __init__(self, data: str, quiet: bool, colour: bool) -> None:
+        self.data = data
+        self.quiet = quiet
+        self.colour = colour
+
+    def open(self, *, create: bool = False) -> Any:
+        """The queue; `create` makes one where there is none."""
+        from queuectl.jobqueue import Queue
+
+        return Queue(self.data, create=create)
+
+    def say(self, text: str) -> None:
+        """A sentence for people, beside the answer."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+class LazyGroup(click.Group):
+    """Imports a command only when it is called or its help is shown."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        target = COMMANDS.get(ALIASES.get(name, name))
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command = getattr(import_module(f"queuectl.cli.{module}"), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            close = get_close_matches(args[0], [*COMMANDS, *ALIASES], 1)
+            hint = f": did you mean {close[0]!r}?" if close else ""
+            raise click.UsageError(f"no such command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class DefaultGroup(click.Group):
+    """A group that means one of its commands when none is named."""
+
+    default = "list"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+            if args and not args[0].startswith("-"):
+                close = get_close_matches(args[0], list(self.commands), 1)
+                hint = f": did you mean {close[0]!r}?" if close else ""
+                raise click.UsageError(f"no such command {args[0]!r}{hint}", ctx)
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  queuectl enqueue "convert a.png a.webp"
+  queuectl enqueue '{"id": "job1", "command": "sleep 2", "priority": 5}'
+  queuectl worker start -c 4
+  queuectl status""",
+)
+@click.option(
+    "--data",
+    metavar="PLACE",
+    default="./data",
+    show_default=True,
+    help="The directory that the queue lives in.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print the answer and nothing else.")
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colour on terminals; NO_COLOR and TERM=dumb are heeded.",
+)
+@click.version_option(__version__, prog_name="queuectl", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, data: str, quiet: bool, color: str) -> None:
+    """A background job queue for shell commands, on an append-only log you can trust."""
+    colour = wants_colour(color, sys.stdout)
+    ctx.color = colour
+    ctx.obj = App(data, quiet, colour)

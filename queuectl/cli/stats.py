@@ -1,0 +1,132 @@
+"""`stats`: what the queue has done, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from queuectl import instants
+from queuectl.cli.documents import emit
+from queuectl.cli.parameters import json_option, pass_app
+from queuectl.cli.root import App
+from queuectl.cli.text import columns, seconds, shorten
+from queuectl.domain.job import COMPLETED, DEAD, Job
+from queuectl.projections.statistics import Histogram, Statistics
+
+_SHARES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+_GROUPS: dict[str, Callable[[Job], str]] = {
+    "queue": lambda job: job.queue,
+    "command": lambda job: job.spec.command.split(None, 1)[0],
+    "worker": lambda job: job.worker,
+}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  queuectl stats
+  queuectl stats --by queue
+  queuectl stats --json | jq .run_seconds.p95"""
+)
+@click.option(
+    "--by", type=click.Choice(list(_GROUPS)), help="One line each, by the last run of jobs."
+)
+@json_option
+@pass_app
+def stats(app: App, by: str | None, as_json: bool) -> None:
+    """Show totals, throughput, waiting and running times, and how much fails.
+
+    Waiting is from the moment a job could have run to its start.
+    """
+    with app.open() as queue:
+        if by is not None:
+            _by_group(queue, by, as_json)
+            return
+        state = queue.state
+        document = _document(state.statistics, state.counts, queue.now())
+        if as_json:
+            emit(document)
+            return
+        for name, value in document.items():
+            click.echo(f"{name.replace('_', ' ') + ':':<24}{_shown(name, value)}")
+
+
+def _document(done: Statistics, counts: dict[str, int], now: str) -> dict[str, Any]:
+    uptime_s = instants.between_ms(done.first_at, now) / 1000 if done.first_at else 0.0
+    runs = done.completed + done.failed_runs
+    return {
+        "total_jobs": sum(counts.values()),
+        "completed_jobs": done.completed,
+        "dead_jobs": counts[DEAD],
+        "total_commands": done.runs,
+        "failed_runs": done.failed_runs,
+        "lost_runs": done.lost_runs,
+        "retries": done.retries,
+        "failure_rate": done.failed_runs / runs if runs else 0.0,
+        "uptime": uptime_s,
+        "throughput_per_second": done.completed / uptime_s if uptime_s else 0.0,
+        "average_runtime": done.run.average_ms / 1000,
+        "max_runtime": done.run.max_ms / 1000,
+        "wait_seconds": _percentiles(done.wait),
+        "run_seconds": _percentiles(done.run),
+    }
+
+
+def _percentiles(histogram: Histogram) -> dict[str, float]:
+    figures = {name: histogram.percentile_ms(share) / 1000 for name, share in _SHARES}
+    return {**figures, "max": histogram.max_ms / 1000}
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{share} {seconds(figure * 1000)}" for share, figure in value.items())
+    if name == "failure_rate":
+        return f"{value:.1%}"
+    if name == "throughput_per_second":
+        return f"{value:.3g}"
+    return seconds(value * 1000) if isinstance(value, float) else f"{value:,}"
+
+
+def _by_group(queue: Any, by: str, as_json: bool) -> None:
+    groups: dict[str, list[Job]] = {}
+    for job in queue.jobs():
+        if job.started_at:
+            groups.setdefault(_GROUPS[by](job), []).append(job)
+    rows = [_group_document(by, name, jobs) for name, jobs in sorted(groups.items())]
+    if as_json:
+        emit(rows)
+        return
+    table = [
+        (
+            shorten(row[by], 40),
+            str(row["total_jobs"]),
+            str(row["completed_jobs"]),
+            str(row["dead_jobs"]),
+            seconds(row["average_runtime"] * 1000),
+            seconds(row["run_seconds"]["p95"] * 1000),
+            seconds(row["wait_seconds"]["p95"] * 1000),
+        )
+        for row in rows
+    ]
+    titles = (by.upper(), "JOBS", "COMPLETED", "DEAD", "AVERAGE", "RUN P95", "WAIT P95")
+    click.echo(columns(table, titles))
+
+
+def _group_document(by: str, name: str, jobs: list[Job]) -> dict[str, Any]:
+    wait, run = Histogram(), Histogram()
+    for job in jobs:
+        wait.add(job.wait_ms)
+        run.add(job.run_ms)
+    percentiles = _percentiles(run)
+    return {
+        by: name,
+        "total_jobs": len(jobs),
+        "completed_jobs": sum(job.state == COMPLETED for job in jobs),
+        "dead_jobs": sum(job.state == DEAD for job in jobs),
+        "average_runtime": run.average_ms / 1000,
+        "max_runtime": percentiles["max"],
+        "wait_seconds": _percentiles(wait),
+        "run_seconds": percentiles,
+    }

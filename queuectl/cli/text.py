@@ -1,0 +1,104 @@
+"""Words for people: safe on any terminal, readable without colour, in columns or line by line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import IO
+
+from queuectl.quantities import format_duration
+
+# C0, DEL, C1, and what can turn the direction of text around.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNSAFE_IN_OUTPUT = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+_COLOURS = {
+    "pending": "cyan",
+    "processing": "blue",
+    "completed": "green",
+    "failed": "yellow",
+    "dead": "red",
+    "cancelled": "magenta",
+}
+
+
+def wants_colour(choice: str, stream: IO[str]) -> bool:
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    named = {9: r"\t", 10: r"\n", 13: r"\r"}
+    return named.get(code) or (rf"\x{code:02x}" if code < 256 else rf"\u{code:04x}")
+
+
+def printable(text: str) -> str:
+    """One line without anything a terminal would obey."""
+    return _UNSAFE.sub(_escaped, text)
+
+
+def printable_output(text: str) -> str:
+    """The same for what a job has printed: lines and tabs stay."""
+    return _UNSAFE_IN_OUTPUT.sub(_escaped, text)
+
+
+def shorten(text: str, width: int) -> str:
+    """One safe line of at most `width` characters."""
+    text = printable(text)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def state_name(state: str, colour: bool) -> str:
+    if not colour:
+        return state
+    import click
+
+    return click.style(state, fg=_COLOURS.get(state))
+
+
+def columns(rows: Iterable[Sequence[str]], titles: Sequence[str]) -> str:
+    """A plain table: columns parted by two blanks, no lines; safe text expected."""
+    import click
+
+    table = [list(titles), *map(list, rows)]
+    widths = [
+        max(len(click.unstyle(row[index])) for row in table) for index in range(len(titles) - 1)
+    ]
+    lines = []
+    for row in table:
+        cells = [
+            cell + " " * (width - len(click.unstyle(cell)))
+            for cell, width in zip(row, widths, strict=False)
+        ]
+        lines.append("  ".join([*cells, row[-1]]).rstrip())
+    return "\n".join(lines)
+
+
+def ago(ms: int) -> str:
+    """How long ago, in the largest two units: `3m12s ago`."""
+    if ms < 1000:
+        return "just now"
+    seconds = ms // 1000
+    if seconds >= 86_400:
+        seconds -= seconds % 3600
+    elif seconds >= 3600:
+        seconds -= seconds % 60
+    return f"{format_duration(seconds * 1000)} ago"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 job`, `3 jobs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def seconds(ms: float) -> str:
+    """A measured time for people: `850ms`, `2.4s`, `1h3m`."""
+    if ms >= 60_000:
+        return format_duration(round(ms / 1000) * 1000)
+    return f"{ms / 1000:.3g}s" if ms >= 1000 else f"{ms:.3g}ms"

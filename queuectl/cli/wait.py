@@ -1,0 +1,58 @@
+"""`wait`: until jobs have ended."""
+
+from __future__ import annotations
+
+import click
+
+from queuectl.cli.parameters import DURATION, pass_app
+from queuectl.cli.root import App
+from queuectl.cli.text import counted
+from queuectl.domain.job import COMPLETED, FINISHED
+from queuectl.errors import Invalid, WaitTimedOut
+
+_POLL_S = 0.02
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  queuectl wait job1 job2
+  queuectl wait --timeout 5m --exit-code "$(queuectl -q enqueue 'make test')\""""
+)
+@click.argument("names", nargs=-1, required=True, metavar="ID...")
+@click.option(
+    "--timeout", type=DURATION, metavar="DURATION", help="Give up after this; exit code 5."
+)
+@click.option("--exit-code", is_flag=True, help="Exit with the job's own exit code.")
+@pass_app
+def wait(app: App, names: tuple[str, ...], timeout: int | None, exit_code: bool) -> int:
+    """Return when the jobs have ended: completed, dead or cancelled.
+
+    Exits 0 if all have completed, 1 if not. Prints each id with its state.
+    """
+    with app.open() as queue:
+        ids = list(dict.fromkeys(queue.get(name).id for name in names))
+        if exit_code and len(ids) > 1:
+            raise Invalid("--exit-code passes on the exit code of one job: name one")
+        until = queue.host.monotonic_s() + timeout / 1000 if timeout is not None else None
+        waiting = list(ids)
+        failed = 0
+        while True:
+            table = queue.state.jobs
+            for id in list(waiting):
+                job = table.get(id)
+                if job is None or (job.state in FINISHED and not job.held):
+                    waiting.remove(id)
+                    state = job.state if job else "purged"
+                    failed += state != COMPLETED
+                    click.echo(f"{id} {state}")
+            if not waiting:
+                break
+            if until is not None and queue.host.monotonic_s() >= until:
+                raise WaitTimedOut(f"{counted(len(waiting), 'job')} not ended yet: {waiting[0]}")
+            queue.host.sleep(_POLL_S)
+        if exit_code:
+            job = queue.known.jobs.get(ids[0])
+            code = job.exit_code if job else None
+            return code if code is not None else int(failed > 0)
+        return int(failed > 0)
