@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +13,7 @@ from queuectl.cli.text import counted
 from queuectl.domain.job import STATES, Job
 from queuectl.errors import Invalid, PartlyDone, QueuectlError
 from queuectl.quantities import parse_duration_ms
+from queuectl.suggestion import did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,9 +51,9 @@ class State(click.ParamType[str]):
         plain = str(value).lower()
         state = STATE_ALIASES.get(plain, plain)
         if state not in STATES:
-            close = get_close_matches(plain, [*STATES, *STATE_ALIASES], 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it is one of {', '.join(STATES)}"
-            self.fail(f"{value!r} is no state: {hint}", param, ctx)
+            hint = did_you_mean(plain, [*STATES, *STATE_ALIASES])
+            hint = hint or f": it is one of {', '.join(STATES)}"
+            self.fail(f"{value!r} is no state{hint}", param, ctx)
         return state
 
     def shell_complete(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 
 from queuectl import __version__
 from queuectl.cli.text import wants_colour
+from queuectl.suggestion import did_you_mean
 
 COMMANDS = {
     "enqueue": "enqueue:enqueue",
@@ -72,8 +72,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            close = get_close_matches(args[0], [*COMMANDS, *ALIASES], 1)
-            hint = f": did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(args[0], [*COMMANDS, *ALIASES])
             raise click.UsageError(f"no such command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -86,8 +85,7 @@ class DefaultGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
             if args and not args[0].startswith("-"):
-                close = get_close_matches(args[0], list(self.commands), 1)
-                hint = f": did you mean {close[0]!r}?" if close else ""
+                hint = did_you_mean(args[0], self.commands)
                 raise click.UsageError(f"no such command {args[0]!r}{hint}", ctx)
             args = [self.default, *args]
         return super().parse_args(ctx, args)

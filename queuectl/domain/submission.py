@@ -3,7 +3,6 @@ filled in from the settings; pure."""
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import shlex
@@ -19,6 +18,7 @@ from queuectl.errors import Invalid
 from queuectl.events.vocabulary import JobEnqueued
 from queuectl.instants import Instant
 from queuectl.quantities import parse_duration_ms
+from queuectl.suggestion import did_you_mean
 
 COMMAND_BYTES_MAX = 131_071
 """Linux refuses to start a program with a longer single argument."""
@@ -80,7 +80,7 @@ class Submission:
                 continue
             reader = _READERS.get(name)
             if reader is None:
-                raise Invalid(f"unknown field {name!r}{_did_you_mean(name)}")
+                raise Invalid(f"unknown field {name!r}{_right_fields(name)}")
             if value is not None:
                 given.update(reader(name, value))
         delay_ms = given.pop("delay_ms", None)
@@ -112,11 +112,8 @@ class Submission:
         return shared
 
 
-def _did_you_mean(name: str) -> str:
-    close = difflib.get_close_matches(str(name), [*FIELDS, *ALIASES], 1)
-    if close:
-        return f": did you mean {close[0]!r}?"
-    return f": a job has {', '.join(FIELDS)}"
+def _right_fields(name: str) -> str:
+    return did_you_mean(str(name), [*FIELDS, *ALIASES]) or f": a job has {', '.join(FIELDS)}"
 
 
 def _wrong(name: str, value: object, right: str) -> Invalid:

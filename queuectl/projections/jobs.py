@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from queuectl.domain.job import Job
 from queuectl.errors import Invalid, NotFound
+from queuectl.suggestion import did_you_mean
 
 
 class JobTable:
@@ -34,12 +35,9 @@ class JobTable:
         raise NotFound(f"there is no job {name!r}{self._close_to(name)}")
 
     def _close_to(self, name: str) -> str:
-        import difflib
-
         # Only as many as can be compared in no time.
         recent = [id for id, _ in zip(reversed(self.rows), range(5000), strict=False)]
-        close = difflib.get_close_matches(name, recent, 1)
-        return f": did you mean {close[0]}?" if close else ""
+        return did_you_mean(name, recent)
 
     def select(
         self,
