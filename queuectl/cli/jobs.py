@@ -10,10 +10,10 @@ from queuectl import instants
 from queuectl.cli.documents import attempt_document, emit, event_document, job_document
 from queuectl.cli.parameters import STATE, by_age, filters, json_option, pass_app
 from queuectl.cli.root import App
+from queuectl.cli.story import line
 from queuectl.cli.text import ago, columns, printable, seconds, shorten, state_name
 from queuectl.domain.job import Job
 from queuectl.errors import Invalid, NotFound
-from queuectl.events.vocabulary import JobEnqueued, JobEvent, wire_name
 from queuectl.projections import timeline
 from queuectl.quantities import format_duration
 
@@ -161,7 +161,7 @@ def history(app: App, name: str, show_env: bool, as_json: bool) -> None:
             emit([_event_document(event, show_env) for event in events])
             return
         for step in timeline.of(events):
-            click.echo(f"{step.event.at}  {step.event.offset:>8}  {_sentence(step, show_env)}")
+            click.echo(line(step, show_env=show_env))
 
 
 def _event_document(event: Any, show_env: bool) -> dict[str, Any]:
@@ -169,30 +169,3 @@ def _event_document(event: Any, show_env: bool) -> dict[str, Any]:
     if not show_env and document.get("env"):
         document["env"] = [pair.partition("=")[0] for pair in document["env"]]
     return document
-
-
-def _sentence(step: timeline.Step, show_env: bool) -> str:
-    """One event of a history: its name, then what changed."""
-    event = step.event
-    parts = [f"{wire_name(event):<15}"]
-    for field, (before, after) in step.changes.items():
-        if field in ("runnable_at", "worker") and isinstance(event, JobEnqueued):
-            continue
-        shown = "-" if after in (None, "") else printable(str(after))
-        if before in (None, "", 0):
-            parts.append(f"{field}={shown}")
-        else:
-            parts.append(f"{field}={printable(str(before))}->{shown}")
-    for name, value in _details(event, show_env).items():
-        parts.append(f"{name}={printable(str(value))}")
-    return "  ".join(parts)
-
-
-def _details(event: JobEvent, show_env: bool) -> dict[str, Any]:
-    if isinstance(event, JobEnqueued):
-        details: dict[str, Any] = {"command": event.command, "by": event.actor}
-        if event.env and show_env:
-            details["env"] = " ".join(event.env)
-        return details
-    names = ("delay_ms", "reason", "actor", "until", "slot", "escaped")
-    return {name: value for name in names if (value := getattr(event, name, None))}

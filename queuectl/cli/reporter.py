@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from queuectl.cli.root import App
-from queuectl.cli.text import printable, seconds, shorten
+from queuectl.cli.story import tell
+from queuectl.cli.text import printable, shorten
 from queuectl.events import vocabulary as v
 from queuectl.runtime.worker import Listener
 
@@ -37,11 +38,16 @@ class Reporter(Listener):
         elif isinstance(event, v.JobFailed):
             self._failed += 1
         if self._verbose:
-            text = _sentence(event, self._queue)
-            if text:
-                self._write(f"{event.at[11:19]} {text}")
+            if isinstance(event, v.JobEvent):
+                self._write(f"{event.at[11:19]} {event.job} {self._tell(event)}")
         elif self._alive:
             self._draw()
+
+    def _tell(self, event: v.JobEvent) -> str:
+        if isinstance(event, v.JobClaimed):
+            command = self._queue.known.jobs.rows[event.job].spec.command
+            return f"run {event.attempt} starts: {shorten(command, 60)}"
+        return tell(event)
 
     def close(self, text: str) -> None:
         """The last words."""
@@ -71,23 +77,3 @@ class Reporter(Listener):
             click.echo(text, err=True, nl=False)
         except OSError:  # a closed pipe must not end running jobs
             self._quiet, self._alive, self._verbose = True, False, False
-
-
-def _sentence(event: v.Event, queue: Any) -> str:
-    match event:
-        case v.JobClaimed():
-            command = queue.known.jobs.rows[event.job].spec.command
-            return f"{event.job} run {event.attempt} started: {shorten(command, 60)}"
-        case v.JobCompleted():
-            return f"{event.job} completed in {seconds(event.run_ms)}"
-        case v.JobFailed():
-            return f"{event.job} failed: {event.error}"
-        case v.JobRetried():
-            return f"{event.job} runs again in {seconds(event.delay_ms)}"
-        case v.JobDead():
-            return f"{event.job} is dead after {event.attempt} runs"
-        case v.JobReleased():
-            return f"{event.job} handed back: {event.reason}"
-        case v.LeaseExpired():
-            return f"{event.job} taken from worker {event.worker}: {event.reason}"
-    return ""
