@@ -59,6 +59,9 @@ def main() -> int:
     except (Failed, OSError) as error:
         say(str(error))
         return 1
+    except KeyboardInterrupt:
+        say("interrupted; the next run begins where this one was")
+        return 130
     say("ready")
     return 0
 
