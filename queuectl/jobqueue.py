@@ -22,7 +22,7 @@ from queuectl.domain.decide import decide
 from queuectl.domain.job import Job
 from queuectl.domain.submission import Submission, check_queue
 from queuectl.engines.file import FileLog
-from queuectl.errors import Conflict, Invalid, NotFound, QueuectlError
+from queuectl.errors import Conflict, Damaged, Invalid, NotFound, QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch, Log
 from queuectl.home import Home
@@ -49,8 +49,9 @@ _WAKES = (
 class Queue:
     """A job queue in one data directory.
 
-    `create=False` refuses to make one where there is none (`NotFound`). With `log`, the events are
-    kept there instead, and `place` only names where output goes.
+    `create=False` refuses to make one where there is none (`NotFound`). With `salvage`, reading a
+    damaged log goes as far as the damage, which `damage` then tells; nothing can be changed. With
+    `log`, the events are kept there instead, and `place` only names where output goes.
     """
 
     def __init__(
@@ -58,16 +59,20 @@ class Queue:
         place: str | os.PathLike[str] = "./data",
         *,
         create: bool = True,
+        salvage: bool = False,
         host: Host | None = None,
         log: Log | None = None,
     ) -> None:
         self.host = host or Host()
         self.home = Home(os.fspath(place))
+        self.damage: Damaged | None = None
+        self._salvage = salvage
         self._pid = self.host.pid()
         self._ids = IdMaker()
         self.known = State()
         """All projections as of the last look, for who looks often and knows when."""
         self._actor = ""
+        self._clock = (instants.EARLIEST, 0.0)
         if log is None:
             self._open_home(create)
             log = FileLog(self.home.log, self.host)
@@ -81,7 +86,8 @@ class Queue:
                     f"there is no queue at {home.root}: enqueue a job to make one,"
                     " or name another place with --data"
                 )
-            for directory in (home.root, home.log, home.run, home.output):
+            # The log last: whoever finds it finds all of them.
+            for directory in (home.root, home.run, home.output, home.log):
                 if host.make_directory(directory):
                     host.sync_directory(os.path.dirname(directory))
         if not host.is_private(home.root):
@@ -124,8 +130,15 @@ class Queue:
 
         Raises `Damaged` where the log does not verify; what comes before is folded in.
         """
-        for events in self.log.read(self.known.offset):
-            self.known.apply(events)
+        if self.damage is not None:
+            return
+        try:
+            for events in self.log.read(self.known.offset):
+                self.known.apply(events)
+        except Damaged as damage:
+            if not self._salvage:
+                raise
+            self.damage = damage
 
     def get(self, job: str) -> Job:
         """The job with this id, or whose id alone starts so. Raises `NotFound` or `Invalid`."""
@@ -196,7 +209,7 @@ class Queue:
         now_us = self.host.now_us()
         submission = Submission(
             self.state.settings,
-            now=instants.from_us(now_us),
+            now=self.now(),
             cwd=self.host.directory(),
             actor=self.actor,
         )
@@ -337,6 +350,8 @@ class Queue:
         for _ in range(_CONFLICTS_MAX):
             with self.log.exclusive():
                 self.catch_up()
+                if self.damage is not None:
+                    raise self.damage
                 try:
                     events = self.log.append(batches())
                 except Conflict:
@@ -352,7 +367,17 @@ class Queue:
                 self.host.ring(os.path.join(self.home.run, name))
 
     def now(self) -> instants.Instant:
-        return instants.from_us(self.host.now_us())
+        """The time by which jobs are due. Never behind the log, and it never stands still: a wall
+        clock that was set back must not keep waiting what has been due already."""
+        at, since_s = self._clock
+        elapsed_s = self.host.monotonic_s() - since_s
+        wall = max(instants.from_us(self.host.now_us()), self.known.statistics.last_at)
+        # Rounded down, so that the two clocks do not overtake each other by turns.
+        steady = instants.later(at, int(elapsed_s * 1000))
+        if wall >= steady:
+            self._clock = (wall, since_s + elapsed_s)
+            return wall
+        return steady
 
     @property
     def actor(self) -> str:

@@ -62,10 +62,9 @@ def _space(queue: Any) -> Finding:
 
 
 def _log(queue: Any) -> Iterator[Finding]:
-    try:
-        state = queue.state
-    except QueuectlError as error:
-        yield Finding("fail", "log", str(error))
+    state = queue.state
+    if queue.damage is not None:
+        yield Finding("fail", "log", str(queue.damage))
         return
     yield Finding("ok", "log", f"{counted(state.offset, 'event')}, all checksums right")
     ahead_ms = instants.between_ms(queue.now(), state.statistics.last_at or queue.now())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -41,11 +43,18 @@ class App:
         self.quiet = quiet
         self.colour = colour
 
-    def open(self, *, create: bool = False) -> Any:
-        """The queue; `create` makes one where there is none."""
+    @contextmanager
+    def open(self, *, create: bool = False) -> Iterator[Any]:
+        """The queue; `create` makes one where there is none.
+
+        From a damaged log comes what stands before the damage, and then the error.
+        """
         from queuectl.jobqueue import Queue
 
-        return Queue(self.data, create=create)
+        with Queue(self.data, create=create, salvage=True) as queue:
+            yield queue
+            if queue.damage is not None:
+                raise queue.damage
 
     def say(self, text: str) -> None:
         """A sentence for people, beside the answer."""
