@@ -91,7 +91,10 @@ def decode_header(line: bytes) -> tuple[Header, int]:
 
     Raises `ValueError` where it does not verify and `Newer` for a format of the future.
     """
-    header = _header_decoder.decode(line)
+    try:
+        header = _header_decoder.decode(line)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"it is no header ({error})") from None
     if header.format > FORMAT:
         raise Newer(
             f"this log has format {header.format}; this queuectl reads up to {FORMAT}:"

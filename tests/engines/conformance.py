@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import pytest
 from hosts import SteadyHost
@@ -65,7 +66,7 @@ class LogConformance:
             log.append([batch("a"), batch("b", "c")])
         offsets = [event.offset for event in everything(log)]
         assert offsets[0] > 0
-        assert all(low < high for low, high in zip(offsets, offsets[1:], strict=False))
+        assert all(low < high for low, high in pairwise(offsets))
         assert log.head() == offsets[-1]
 
     def test_read_goes_on_after_every_offset(self, handle: Open) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from conformance import LogConformance, Open
+from filelogs import FileLog
 from hosts import SteadyHost
-
-from queuectl.engines.file import FileLog
 
 
 class TestFileLog(LogConformance):

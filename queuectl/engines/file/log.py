@@ -16,8 +16,8 @@ from queuectl import instants
 from queuectl.engines.file import mark as marks
 from queuectl.engines.file import recovery
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
-from queuectl.engines.file.reader import FileReader, Place
-from queuectl.engines.file.segments import OUT_OF_SPACE
+from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader, Place
+from queuectl.engines.file.segments import OUT_OF_SPACE, sync_failed
 from queuectl.errors import Conflict, LockTimedOut, NoSpace, SyncFailed
 from queuectl.events import codec
 from queuectl.events.codec import Header
@@ -46,7 +46,6 @@ class FileLog(FileReader):
         self._segment_bytes_max = segment_bytes_max
         self._lock_timeout_s = lock_timeout_s
         self._writing = (0, 0, -1)  # segment, generation, descriptor
-        self._broken: SyncFailed | None = None
 
     # ---- the lock
 
@@ -94,10 +93,10 @@ class FileLog(FileReader):
         if not facts:
             return []
         payloads = [codec.encode(fact) for fact in facts]
-        with self.exclusive():
+        with self.exclusive(), self._stopping():
             fd, mark = self._ready_to_write()
             self._check_expected(batches, mark)
-            if mark.position > self._segment_bytes_max:
+            if mark.position > self._segment_bytes_max and mark.offset >= mark.segment:
                 fd, mark = self._rotate(fd, mark)
             at = max(mark.at, instants.from_us(self._host.now_us()))
             data, crc = _lines(batches, payloads, mark, at)
@@ -114,6 +113,15 @@ class FileLog(FileReader):
             )
         return _stamp(batches, first, at)
 
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """A failed sync is never retried: this process acknowledges nothing more."""
+        try:
+            yield
+        except SyncFailed as failed:
+            self._broken = failed
+            raise
+
     def _ready_to_write(self) -> tuple[int, Mark]:
         """A descriptor of the active segment that may be appended to, and the mark it ends at."""
         if self._broken:
@@ -128,7 +136,7 @@ class FileLog(FileReader):
                 self._writing = (0, 0, -1)
             fd = self.segments.open(mark.segment, write=True)
             # The name may have been made by a process that died before it was durable.
-            self._host.sync_directory(self.directory)
+            self.segments.sync(self._host.sync_directory, self.directory)
             self._writing = (mark.segment, mark.generation, fd)
         recorded = marks.decode(self._mark_bytes)
         current = recorded is not None and recorded.boot == self._boot
@@ -167,12 +175,11 @@ class FileLog(FileReader):
             other = self.segments.open(last, write=True)
             header, crc, position = self.segments.header(other, last)
             if last != mark.offset + 1 or header.previous_crc != f"{mark.crc:08x}":
-                raise self._damage(
-                    "it does not go on from the segment before", last, 0, mark.offset
-                )
+                raise self._damage(BROKEN_CHAIN, last, 0, mark.offset)
             self._host.close(fd)
-            self._host.sync_directory(self.directory)
             self._writing = (last, mark.generation, other)
+            # Its name may be in memory only, after a sync that failed: it is made once more.
+            trusted = False
             fd, mark = (
                 other,
                 mark._replace(segment=last, position=position, crc=crc, reserved=0, state=OK),
@@ -192,9 +199,7 @@ class FileLog(FileReader):
             end = recovery.accept(data, start, self.segments.path(mark.segment))
         generation = mark.generation
         if size > mark.position or mark.state == DOUBT or not trusted:
-            new = recovery.mend(
-                self.segments, self._host, mark.segment, fd, end.position, RESERVE_BYTES
-            )
+            new = recovery.mend(self.segments, mark.segment, fd, end.position, size, RESERVE_BYTES)
             self._host.close(fd)
             generation += 1
             fd = new
@@ -269,10 +274,7 @@ class FileLog(FileReader):
         try:
             self._host.fdatasync(fd)
         except OSError as error:
-            self._broken = SyncFailed(
-                f"the disk failed to store the log in {self.directory} ({error.strerror});"
-                " what was just asked for may be lost: check the disk, then start again"
-            )
+            self._broken = sync_failed(self.directory, error)
             self._move_mark(mark._replace(state=DOUBT))
             raise self._broken from None
 

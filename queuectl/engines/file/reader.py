@@ -10,7 +10,7 @@ from queuectl.engines.file import mark as marks
 from queuectl.engines.file import recovery
 from queuectl.engines.file.mark import OK, Mark
 from queuectl.engines.file.segments import Segments
-from queuectl.errors import Damaged
+from queuectl.errors import Damaged, QueuectlError
 from queuectl.events import codec
 from queuectl.events.codec import BadLine
 from queuectl.events.vocabulary import Event
@@ -18,6 +18,8 @@ from queuectl.host import Host
 
 BROKEN_CHAIN = "it does not go on from the segment before"
 _READ_BYTES = 1 << 18
+_MARK_READS = 100
+"""How often a mark that does not verify is read: it may be being written this very moment."""
 
 
 class Place(NamedTuple):
@@ -46,6 +48,8 @@ class FileReader:
         self._reading = (0, 0, -1)  # segment, generation, descriptor
         self._tail: Place | None = None
         """The furthest place that was read."""
+        self._broken: QueuectlError | None = None
+        """Why nothing may be appended through this handle any more."""
 
     # ---- reading
 
@@ -71,7 +75,7 @@ class FileReader:
         """All durable events in pieces, each with the place after it."""
         mark = self._committed()
         if mark is not None:
-            start = self._start_of(self.segments.list()[0])
+            start = self._place_before(0)
             for place, events in self._read_from(start, mark):
                 yield events, place
 
@@ -93,7 +97,10 @@ class FileReader:
 
     def _place_before(self, offset: int) -> Place:
         """The start of the segment that holds the event after `offset`."""
-        segment = max(first for first in self.segments.list() if first <= offset + 1)
+        segments = self.segments.list()
+        segment = max((first for first in segments if first <= offset + 1), default=0)
+        if not segment:
+            raise self._damage(f"event {offset + 1} is missing", min(segments, default=1), 0, 0)
         return self._start_of(segment)
 
     def _start_of(self, segment: int) -> Place:
@@ -105,7 +112,8 @@ class FileReader:
         """Verified events from `place` up to the mark, with the place after them."""
         while True:
             segment, position, crc, offset = place
-            for piece in self._pieces(segment, position, self._end(segment, mark)):
+            end = self._end(segment, mark)
+            for piece in self._pieces(segment, position, end):
                 try:
                     events, crc = codec.decode(piece, crc)
                 except BadLine as bad:
@@ -117,6 +125,8 @@ class FileReader:
                 offset = events[-1].offset
                 place = Place(segment, position, crc, offset)
                 yield place, events
+            if position < end:
+                raise self._damage("it ends inside a line", segment, position, offset)
             if segment >= mark.segment:
                 return
             place = self._next_segment(place)
@@ -132,18 +142,17 @@ class FileReader:
         fd = self._open_to_read(following)
         header, crc, position = self.segments.header(fd, following)
         if header.previous_crc != f"{place.crc:08x}":
-            raise self._damage(
-                "it does not go on from the segment before", following, 0, place.offset
-            )
+            raise self._damage(BROKEN_CHAIN, following, 0, place.offset)
         return Place(following, position, crc, place.offset)
 
     def _pieces(self, segment: int, position: int, end: int) -> Iterator[bytes]:
-        """The bytes of a segment in pieces of whole lines."""
+        """The bytes of a segment in pieces of whole lines, up to the last newline."""
         if position >= end:
             return
-        fd = self._open_to_read(segment)
         size = _READ_BYTES
         while position < end:
+            # Asked for each time: another reading through this handle may have closed it.
+            fd = self._open_to_read(segment)
             piece = self.segments.read(fd, position, min(position + size, end))
             length = piece.rfind(b"\n") + 1
             if length:
@@ -151,7 +160,7 @@ class FileReader:
                 position += length
                 size = _READ_BYTES
             elif len(piece) < size:
-                raise self._damage("it ends inside a line", segment, position, segment - 1)
+                return
             else:
                 size *= 2
 
@@ -191,10 +200,13 @@ class FileReader:
             except FileNotFoundError:
                 self._mark = self._derive_mark()
                 return
-        data = self._host.read_at(self._lock_fd, marks.SIZE, 0)
-        if data == self._mark_bytes and self._mark:
-            return
-        mark = marks.decode(data)
+        for _ in range(_MARK_READS):
+            data = self._host.read_at(self._lock_fd, marks.SIZE, 0)
+            if data == self._mark_bytes and self._mark:
+                return
+            mark = marks.decode(data)
+            if mark or not data:
+                break
         if mark is None or mark.boot != self._boot:
             mark = self._derive_mark()
         self._mark_bytes, self._mark = data, mark
@@ -206,10 +218,16 @@ class FileReader:
             return None
         last = segments[-1]
         fd = self._open_to_read(last)
-        header, crc, position = self.segments.header(fd, last)
-        start = recovery.Accepted(position, crc, last - 1, header.at)
-        data = self.segments.read(fd, position, self._host.size(fd))
-        end = recovery.accept(data, start, self.segments.path(last))
+        size = self._host.size(fd)
+        try:
+            header, crc, position = self.segments.header(fd, last)
+            start = recovery.Accepted(position, crc, last - 1, header.at)
+            data = self.segments.read(fd, position, size)
+            end = recovery.accept(data, start, self.segments.path(last))
+        except Damaged as damage:
+            # Readers get as far as the damage and hear of it there; nobody appends behind it.
+            self._broken = damage
+            return Mark(last, size, damage.offset + 1, 0, "", 0, 0, OK, self._boot)
         return Mark(last, end.position, end.offset, end.crc, end.at, 0, 0, OK, self._boot)
 
     def close(self) -> None:

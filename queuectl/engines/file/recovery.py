@@ -9,14 +9,12 @@ goes into a new file, and the rest is kept aside.
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from typing import NamedTuple
 
 from queuectl.engines.file.segments import Segments
 from queuectl.errors import Damaged
 from queuectl.events.codec import BadLine, decode
-from queuectl.host import Host
 
 _SECTOR = 512
 
@@ -93,18 +91,12 @@ def _holds_a_line(data: bytes) -> bool:
     return False
 
 
-def mend(segments: Segments, host: Host, first: int, fd: int, end: int, reserve: int) -> int:
-    """Put a copy of the first `end` bytes of a segment in its place, and keep the rest aside.
+def mend(segments: Segments, first: int, fd: int, end: int, size: int, reserve: int) -> int:
+    """Put a copy of the first `end` of a segment's `size` bytes in its place, the rest aside.
 
     Returns a descriptor to append to the copy with. The old file is never written again.
     """
-    size = host.size(fd)
     if size > end:
-        aside = os.path.join(segments.directory, f"cut-{first}-{end}-{host.random(4).hex()}")
-        rest = host.create(aside)
-        try:
-            host.write(rest, segments.read(fd, end, size))
-        finally:
-            host.close(rest)
+        segments.keep_aside(first, end, segments.read(fd, end, size))
     new, _ = segments.publish(first, segments.read(fd, 0, end), reserve)
     return new

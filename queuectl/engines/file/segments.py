@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Callable
+from typing import Any
 
-from queuectl.errors import Damaged, NoSpace
+from queuectl.errors import Damaged, NoSpace, SyncFailed
 from queuectl.events import codec
 from queuectl.events.codec import Header
 from queuectl.host import Host
@@ -15,6 +17,13 @@ SUFFIX = ".jsonl"
 _DIGITS = 20
 _READ_BYTES = 1 << 20
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def sync_failed(directory: str, error: OSError) -> SyncFailed:
+    return SyncFailed(
+        f"the disk failed to store the log in {directory} ({error.strerror});"
+        " what was just asked for may be lost: check the disk, then start again"
+    )
 
 
 class Segments:
@@ -40,7 +49,11 @@ class Segments:
 
     def open(self, first: int, *, write: bool = False) -> int:
         flags = os.O_RDWR | os.O_APPEND if write else os.O_RDONLY
-        return self._host.open(self.path(first), flags)
+        try:
+            return self._host.open(self.path(first), flags)
+        except FileNotFoundError:
+            path = self.path(first)
+            raise Damaged("a file is gone", file=path, position=0, offset=first - 1) from None
 
     def close(self, fd: int) -> None:
         self._host.close(fd)
@@ -80,7 +93,8 @@ class Segments:
         """Make `content` the segment `first`, durably and at once or not at all.
 
         Written beside, synced, renamed, and the directory synced; a segment of that name is
-        replaced. Returns (descriptor to append with, bytes reserved). Raises `NoSpace`.
+        replaced. Returns (descriptor to append with, bytes reserved). Raises `NoSpace`, and
+        `SyncFailed` when it may not be durable.
         """
         host = self._host
         temporary = os.path.join(self.directory, f"new-{host.random(6).hex()}")
@@ -89,23 +103,56 @@ class Segments:
             fd = host.create(temporary)
             reserved = len(content) + reserve
             host.reserve(fd, 0, reserved)
-            written = 0
-            while written < len(content):
-                written += host.write(fd, content[written:])
-            host.fsync(fd)
+            self._write(fd, content)
+            self.sync(host.fsync, fd)
             host.rename(temporary, self.path(first))
-            host.sync_directory(self.directory)
-        except OSError as error:
+            self.sync(host.sync_directory, self.directory)
+        except (OSError, SyncFailed) as error:
             if fd >= 0:
                 host.close(fd)
-                if host.exists(temporary):
-                    host.unlink(temporary)
-            if error.errno in OUT_OF_SPACE:
-                raise NoSpace(
-                    f"no space left for the log in {self.directory}: free some, then try again"
-                ) from None
-            raise
+                self._discard(temporary)
+            raise self._meant(error) from None
         return fd, reserved
+
+    def keep_aside(self, first: int, position: int, content: bytes) -> None:
+        """Keep bytes that were cut off the segment `first` at `position`, for who looks later."""
+        host = self._host
+        name = f"cut-{first}-{position}-{host.random(4).hex()}"
+        path = os.path.join(self.directory, name)
+        fd = -1
+        try:
+            fd = host.create(path)
+            self._write(fd, content)
+        except OSError as error:
+            if fd >= 0:
+                self._discard(path)
+            raise self._meant(error) from None
+        finally:
+            if fd >= 0:
+                host.close(fd)
+
+    def _write(self, fd: int, content: bytes) -> None:
+        written = 0
+        while written < len(content):
+            written += self._host.write(fd, content[written:])
+
+    def sync(self, sync: Callable[[Any], None], what: int | str) -> None:
+        """Call one of the host's syncs; raises `SyncFailed`."""
+        try:
+            sync(what)
+        except OSError as error:
+            raise sync_failed(self.directory, error) from None
+
+    def _discard(self, path: str) -> None:
+        if self._host.exists(path):
+            self._host.unlink(path)
+
+    def _meant(self, error: Exception) -> Exception:
+        if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
+            return NoSpace(
+                f"no space left for the log in {self.directory}: free some, then try again"
+            )
+        return error
 
     def read(self, fd: int, start: int, end: int) -> bytes:
         """The bytes from `start` to `end`; fewer where the file is shorter."""
