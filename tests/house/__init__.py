@@ -1,0 +1,1 @@
+"""What holds for the house as a whole: its floors, its sizes, its docs."""

@@ -1,0 +1,232 @@
+"""The docs say what is so: what is made from the code is fresh, links lead somewhere, examples
+run, and every test that a promise names exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from queuectl import Queue
+from queuectl.engines.file import FileLog
+from queuectl.engines.file import mark as marks
+from queuectl.events import vocabulary as v
+from queuectl.events.log import Batch
+
+from . import worked_example
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def _python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def _example(page: str, name: str) -> str:
+    """The block below the line `<!-- example: name -->` of a page."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    after = text.partition(f"<!-- example: {name} -->\n")[2]
+    assert after, f"{page} has no example {name}"
+    fence = _FENCE.match(after)
+    return fence[2] if fence else after.partition("\n\n")[0]
+
+
+# ---- what is made from the code
+
+
+def test_generated_pages_are_fresh() -> None:
+    check = _python("scripts/generate_docs.py", "--check", cwd=ROOT)
+    assert check.returncode == 0, check.stderr
+
+
+# ---- links
+
+
+def _anchors(page: Path) -> set[str]:
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return {
+        "".join(c for c in heading.lower() if c.isalnum() or c in "-_ ").replace(" ", "-")
+        for heading in _HEADING.findall(text)
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_links_resolve(page: Path) -> None:
+    for link in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        target, _, anchor = link.partition("#")
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), f"{page.name} links to {link}, which is not there"
+        if anchor and path.suffix == ".md":
+            assert anchor in _anchors(path), f"{page.name} links to {link}: no such heading"
+
+
+def test_every_page_can_be_found() -> None:
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    for page in PAGES:
+        name = str(page.relative_to(DOCS))
+        assert name == "README.md" or f"({name})" in index, f"docs/README.md does not name {name}"
+
+
+# ---- the format
+
+
+@pytest.fixture
+def example_log(tmp_path: Path) -> Path:
+    directory = tmp_path / "log"
+    directory.mkdir()
+    worked_example.make(directory)
+    return directory
+
+
+@pytest.mark.parametrize("name", ["00000000000000000001.jsonl", "LOCK"])
+def test_format_page_shows_the_bytes_that_are_written(example_log: Path, name: str) -> None:
+    assert (example_log / name).read_text(encoding="utf-8") == _example("format.md", name)
+
+
+def test_format_page_explains_the_chain(example_log: Path) -> None:
+    import zlib
+
+    rows = _example("format.md", "chain").splitlines()[2:]
+    lines = (example_log / "00000000000000000001.jsonl").read_bytes().splitlines(keepends=True)
+    crc = 0
+    for number, (row, line) in enumerate(zip(rows, lines, strict=True), 1):
+        seed, crc = crc, zlib.crc32(line[16:-1], crc)
+        figures = [number, len(line), len(line) - 17, f"`{seed:08x}`", f"`{crc:08x}`"]
+        assert row == "| " + " | ".join(map(str, figures)) + " |"
+
+
+def test_format_page_tells_the_widths_of_the_mark(example_log: Path) -> None:
+    rows = _example("format.md", "mark fields").splitlines()[2:]
+    widths = [int(row.split("|")[2].split()[0]) for row in rows]
+    line = (example_log / "LOCK").read_text(encoding="utf-8")
+    assert sum(widths) + len(widths) == len(line)
+    at = 0
+    fields = []
+    for width in widths:
+        fields.append(line[at : at + width].rstrip())
+        assert line[at + width] in " \n"
+        at += width + 1
+    mark = marks.decode(line.encode())
+    assert mark is not None
+    assert [name.split("|")[1].strip() for name in rows][:-1] == list(mark._fields)
+    assert [int(fields[0]), int(fields[1]), int(fields[2])] == list(mark[:3])
+    assert fields[-2] == mark.boot == worked_example.BOOT
+
+
+def test_format_page_computes_the_checksum(example_log: Path) -> None:
+    run = _python("-c", _example("format.md", "python"), cwd=example_log)
+    assert (run.returncode, run.stdout) == (0, "ed0c79f2\n"), run.stderr
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Path:
+    script = tmp_path / "reader.py"
+    script.write_text(_example("format.md", "reader"), encoding="utf-8")
+    return script
+
+
+def test_the_page_s_reader_reads_a_real_log(reader: Path, tmp_path: Path) -> None:
+    with Queue(tmp_path / "data") as queue:
+        queue.enqueue_many([{"id": f"job{n}", "command": "echo “\u2028”"} for n in range(9)])
+        queue.cancel(["job3"])
+        expected = [
+            f"{event.offset} {event.at} {v.wire_name(event)} {getattr(event, 'job', '')}"
+            for events in queue.log.read()
+            for event in events
+        ]
+    run = _python(str(reader), str(tmp_path / "data" / "log"), cwd=tmp_path)
+    assert run.stdout.splitlines() == expected, run.stderr
+
+
+def test_the_page_s_reader_finds_what_is_wrong(reader: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "log"
+    directory.mkdir()
+    log = FileLog(str(directory), segment_bytes_max=400)
+    for n in range(8):
+        log.append([Batch([v.JobEnqueued(job=f"job{n}", command="true")])])
+    log.close()
+    segments = sorted(directory.glob("*.jsonl"))
+    assert len(segments) > 2
+    assert len(_python(str(reader), str(directory), cwd=tmp_path).stdout.splitlines()) == 8
+
+    middle = segments[1].read_bytes()
+    segments[1].write_bytes(middle.replace(b"true", b"trux", 1))
+    assert "checksum does not match" in _python(str(reader), str(directory), cwd=tmp_path).stderr
+    segments[1].unlink()
+    assert "ValueError" in _python(str(reader), str(directory), cwd=tmp_path).stderr
+    segments[1].write_bytes(middle)
+
+    # A tear at the very end is no damage.
+    with segments[-1].open("ab") as last:
+        last.write(b'{"crc":"0')
+    torn = _python(str(reader), str(directory), cwd=tmp_path)
+    assert torn.returncode == 0
+    assert len(torn.stdout.splitlines()) == 8
+
+
+# ---- the Python API
+
+
+def test_python_examples_run(tmp_path: Path) -> None:
+    blocks = [
+        code for kind, code in _FENCE.findall((DOCS / "python.md").read_text(encoding="utf-8"))
+    ]
+    script = tmp_path / "examples.py"
+    script.write_text("\n".join(blocks), encoding="utf-8")
+    assert len(blocks) > 4
+    run = _python(str(script), cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    # What an example prints stands behind it as a comment.
+    shown = [line.partition("# prints ")[2] for line in "\n".join(blocks).splitlines()]
+    assert run.stdout.splitlines() == [line for line in shown if line]
+
+
+# ---- promises
+
+
+def test_every_test_that_a_promise_names_exists() -> None:
+    page = (DOCS / "guarantees.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert named
+    for path, test in named:
+        source = (ROOT / path).read_text(encoding="utf-8") if (ROOT / path).exists() else ""
+        assert re.search(rf"\bdef {test}\(", source), f"no test {test} in {path}"
+
+
+# ---- the docs stand alone
+
+
+def test_nothing_refers_to_what_is_not_in_the_repository() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    foreign = re.compile("|".join(["shared" + "/design", r"\.\./" + "shared", "/work" + "/main"]))
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file():
+            match = foreign.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert match is None, f"{name} mentions {match and match[0]}"
