@@ -146,6 +146,7 @@ class FileLog(FileReader):
 
     def _begin(self) -> tuple[int, Mark]:
         """The first segment of a new log."""
+        self.segments.remove_leftovers()
         identity = self._host.random(16).hex()
         header = Header(at=instants.from_us(self._host.now_us()), log=identity)
         return self._publish(header, generation=0, offset=0)
