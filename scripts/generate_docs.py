@@ -13,6 +13,7 @@ import ast
 import inspect
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
@@ -69,13 +70,17 @@ def events_page() -> str:
     parts = [
         _GENERATED.format(source="the docstrings of `queuectl/events/vocabulary.py`"),
         "# Events\n",
-        "Everything that can happen to a queue, as it stands in the log. Each event is one flat"
-        " JSON object on\na line of its own. How lines are framed and checked is in"
-        " [format.md](format.md).\n",
-        "A field with its default value is left out of the line. A field that a reader does not"
-        " know is to be\nignored: later versions may add some. A name never changes its meaning,"
-        " and a key has the same JSON\ntype in every event. Times are RFC 3339 text in UTC,"
-        " durations whole milliseconds, sizes bytes.\n",
+        _wrapped(
+            "Everything that can happen to a queue, as it stands in the log. Each event is one flat"
+            " JSON object on a line of its own. How lines are framed and checked is in"
+            " [format.md](format.md)."
+        ),
+        _wrapped(
+            "A field that has its default value may be left out of the line. A field that a reader"
+            " does not know is to be ignored: later versions may add some. A name never changes its"
+            " meaning, and a key has the same JSON type in every event. Times are RFC 3339 text in"
+            " UTC, durations whole milliseconds, sizes bytes."
+        ),
         _list_of(kinds),
         "## Fields that many events share\n",
     ]
@@ -98,8 +103,10 @@ def events_page() -> str:
         ]
     parts += [
         "## Not an event: the first line of a segment\n",
-        f"`{codec.Header.__struct_config__.tag}` carries `crc` like every line, but no `offset`:"
-        " it counts as\nno event. All its fields are always written.\n",
+        _wrapped(
+            f"`{codec.Header.__struct_config__.tag}` carries `crc` like every line, but no"
+            " `offset`: it counts as no event. All its fields are always written."
+        ),
         _table(codec.Header),
     ]
     return "\n".join(part for part in parts if part).rstrip() + "\n"
@@ -176,8 +183,10 @@ def cli_page() -> str:
     parts = [
         _GENERATED.format(source="the help texts of the commands"),
         "# Commands\n",
-        "Every command as `--help` shows it. The answer goes to standard output and nothing else"
-        " does; sentences\nfor people go to standard error.\n",
+        _wrapped(
+            "Every command as `--help` shows it. The answer goes to standard output and nothing"
+            " else does; sentences for people go to standard error."
+        ),
     ]
     for context, command in commands:
         title = context.command_path
@@ -270,6 +279,10 @@ def _settings() -> str:
             means = found.meaning if found.key == key else f"the same as `{found.key}`"
             others.append(f"`{key}` ({means})")
     return "\n".join(rows) + f"\n\nAlso accepted: {', '.join(others)}.\n"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def _anchor(title: str) -> str:
