@@ -1,8 +1,12 @@
-"""Where things lie on disk: the only place that knows the names inside a data directory."""
+"""Where things lie on disk: the only place that knows the names inside a data directory, and
+whether such a directory can be trusted."""
 
 from __future__ import annotations
 
 import os.path
+
+from queuectl.errors import QueuectlError
+from queuectl.host import Host
 
 
 class Home:
@@ -13,6 +17,28 @@ class Home:
         self.log = os.path.join(self.root, "log")
         self.run = os.path.join(self.root, "run")
         self.output = os.path.join(self.root, "output")
+
+    def make(self, host: Host) -> None:
+        """Make what is not there yet; raises what `check` does, and `OSError`."""
+        # The log last: whoever finds it finds all of them.
+        for directory in (self.root, self.run, self.output, self.log):
+            if host.make_directory(directory):
+                host.sync_directory(os.path.dirname(directory))
+        self.check(host)
+
+    def check(self, host: Host) -> None:
+        """Refuse a place that others could write to, or whose file system cannot be trusted."""
+        if not host.is_private(self.root):
+            raise QueuectlError(
+                f"{self.root} belongs to or can be written by somebody else, who could make this"
+                " queue run anything: chown it to yourself and chmod 700 it"
+            )
+        kind = host.network_file_system(self.root)
+        if kind and not host.environment().get("QUEUECTL_ALLOW_NETWORK_FS"):
+            raise QueuectlError(
+                f"{self.root} is on a network file system ({kind}), where locks and syncs cannot be"
+                " trusted: use a local disk, or set QUEUECTL_ALLOW_NETWORK_FS=1 to risk it"
+            )
 
     def output_directory(self, job: str) -> str:
         return os.path.join(self.output, job)

@@ -49,16 +49,17 @@ _WAKES = (
 class Queue:
     """A job queue in one data directory.
 
-    `create=False` refuses to make one where there is none (`NotFound`). With `salvage`, reading a
-    damaged log goes as far as the damage, which `damage` then tells; nothing can be changed. With
-    `log`, the events are kept there instead, and `place` only names where output goes.
+    `create=False` refuses to make one where there is none (`NotFound`); None makes it with the
+    first append, so that what is refused leaves nothing behind. With `salvage`, reading a damaged
+    log goes as far as the damage, which `damage` then tells; nothing can be changed. With `log`,
+    the events are kept there instead, and `place` only names where output goes.
     """
 
     def __init__(
         self,
         place: str | os.PathLike[str] = "./data",
         *,
-        create: bool = True,
+        create: bool | None = True,
         salvage: bool = False,
         host: Host | None = None,
         log: Log | None = None,
@@ -73,33 +74,23 @@ class Queue:
         """All projections as of the last look, for who looks often and knows when."""
         self._actor = ""
         self._clock = (instants.EARLIEST, 0.0)
+        self._is_made = True
         if log is None:
             self._open_home(create)
             log = FileLog(self.home.log, self.host)
         self.log = log
 
-    def _open_home(self, create: bool) -> None:
-        host, home = self.host, self.home
-        if not host.exists(home.log):
-            if not create:
-                raise NotFound(
-                    f"there is no queue at {home.root}: enqueue a job to make one,"
-                    " or name another place with --data"
-                )
-            # The log last: whoever finds it finds all of them.
-            for directory in (home.root, home.run, home.output, home.log):
-                if host.make_directory(directory):
-                    host.sync_directory(os.path.dirname(directory))
-        if not host.is_private(home.root):
-            raise QueuectlError(
-                f"{home.root} belongs to or can be written by somebody else, who could make this"
-                " queue run anything: chown it to yourself and chmod 700 it"
-            )
-        kind = host.network_file_system(home.root)
-        if kind and not host.environment().get("QUEUECTL_ALLOW_NETWORK_FS"):
-            raise QueuectlError(
-                f"{home.root} is on a network file system ({kind}), where locks and syncs cannot be"
-                " trusted: use a local disk, or set QUEUECTL_ALLOW_NETWORK_FS=1 to risk it"
+    def _open_home(self, create: bool | None) -> None:
+        if self.host.exists(self.home.log):
+            self.home.check(self.host)
+        elif create:
+            self.home.make(self.host)
+        elif create is None:
+            self._is_made = False
+        else:
+            raise NotFound(
+                f"there is no queue at {self.home.root}: enqueue a job to make one,"
+                " or name another place with --data"
             )
 
     def __enter__(self) -> Self:
@@ -301,6 +292,7 @@ class Queue:
     def set(self, key: str, value: str) -> None:
         """Change a setting for jobs enqueued from now on. Raises `Invalid`."""
         name = rules.canonical(key).key
+        rules.changed(self.known.settings, key, value)  # a bad value, before anything is made
 
         def batches() -> list[Batch]:
             before = self.known.settings
@@ -347,6 +339,9 @@ class Queue:
     def _append(self, batches: Callable[[], list[Batch]]) -> list[v.Event]:
         if self.host.pid() != self._pid:
             raise QueuectlError("a Queue cannot be used after a fork: open another in the child")
+        if not self._is_made:
+            self.home.make(self.host)
+            self._is_made = True
         for _ in range(_CONFLICTS_MAX):
             with self.log.exclusive():
                 self.catch_up()
