@@ -21,6 +21,8 @@ from types import ModuleType
 from typing import Any
 
 _LOCK_POLL_S = 0.001
+_WAIT_S_MAX = 86_400.0
+"""The system takes no more than 24 days."""
 _NETWORK_FILE_SYSTEMS = frozenset(
     [
         "nfs",
@@ -43,6 +45,7 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 _LINUX = sys.platform == "linux"
 _FALLOC_FL_KEEP_SIZE = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 @cache
@@ -182,7 +185,8 @@ class Host:
     def free_bytes(self, path: str) -> int:
         """What an ordinary process may still write to the file system of `path`."""
         figures = os.statvfs(path)
-        return figures.f_bavail * figures.f_frsize
+        # Some file systems do not count at all.
+        return figures.f_bavail * figures.f_frsize if figures.f_blocks else sys.maxsize
 
     def is_private(self, path: str) -> bool:
         """Whether only this user (or root) can put files there."""
@@ -304,14 +308,14 @@ class Host:
         poll = select.poll()
         for fd in descriptors:
             poll.register(fd, select.POLLIN)
-        return {fd for fd, _ in poll.poll(max(0.0, timeout_s) * 1000)}
+        return {fd for fd, _ in poll.poll(min(max(0.0, timeout_s), _WAIT_S_MAX) * 1000)}
 
     # ---- processes
 
     def spawn(
         self,
-        argv: list[str],
-        cwd: str,
+        argv: list[bytes],
+        cwd: bytes,
         env: Mapping[bytes, bytes],
         out: int,
         err: int,
@@ -321,27 +325,33 @@ class Host:
 
         `out` and `err` become its output, `keep` is inherited as it is, nothing else is. For the
         main thread: `posix_spawn` costs a third of `subprocess.Popen`, but knows no working
-        directory, so this process steps there first (its own paths are all absolute).
+        directory, so this process steps there and back. An `OSError` names what it is about.
         """
-        os.chdir(cwd)
-        os.set_inheritable(keep, True)
+        # Back, because whoever stands in a directory keeps its file system from being unmounted.
+        here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return os.posix_spawn(
-                argv[0],
-                argv,
-                env,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, out, 1),
-                    (os.POSIX_SPAWN_DUP2, err, 2),
-                ],
-                setsid=True,
-                setsigmask=(),
-                # Python ignores these two; a shell expects them as the system has them.
-                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
-            )
+            os.chdir(cwd)
+            os.set_inheritable(keep, True)
+            try:
+                return os.posix_spawn(
+                    argv[0],
+                    argv,
+                    env,
+                    file_actions=[
+                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                        (os.POSIX_SPAWN_DUP2, out, 1),
+                        (os.POSIX_SPAWN_DUP2, err, 2),
+                    ],
+                    setsid=True,
+                    setsigmask=(),
+                    # Python ignores these two; a shell expects them as the system has them.
+                    setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+                )
+            finally:
+                os.set_inheritable(keep, False)
+                os.fchdir(here)
         finally:
-            os.set_inheritable(keep, False)
+            os.close(here)
 
     def has_ended(self, pid: int) -> bool:
         """Whether a child has ended; it stays to be reaped."""
@@ -359,29 +369,62 @@ class Host:
         except (ProcessLookupError, PermissionError):
             pass
 
-    def processes_of(self, markers: Sequence[str], lock_paths: Container[str]) -> list[int]:
+    def processes_of(self, markers: Sequence[str], lock_paths: Iterable[str]) -> list[int]:
         """Pids whose environment holds all `markers` (`NAME=value`) or who hold one of `lock_paths`
         open, however far they went from their process group. Only Linux tells."""
-        needles = [marker.encode() + b"\0" for marker in markers]
+        paths = frozenset(map(os.path.realpath, lock_paths))
         return [
             int(name)
             for name in (self.names("/proc") if _LINUX else ())
             if name.isdigit() and int(name) != os.getpid()
-            if _is_marked(f"/proc/{name}", needles, lock_paths)
+            if _is_marked(f"/proc/{name}", markers, paths)
         ]
 
-    def kill(self, pid: int, signum: int) -> None:
+    def is_marked(self, pid: int, markers: Sequence[str], lock_path: str) -> bool:
+        """Whether `processes_of` would find that process."""
+        return _is_marked(f"/proc/{pid}", markers, (os.path.realpath(lock_path),))
+
+    def group_and_session(self, pid: int) -> tuple[int, int]:
+        """(process group, session) of a process; zeros where it is gone."""
+        try:
+            return os.getpgid(pid), os.getsid(pid)
+        except ProcessLookupError:
+            return 0, 0
+
+    def kill(self, pid: int, signum: int) -> bool:
+        """Signal one process; False where it belongs to somebody else. One that is gone is no
+        error."""
         try:
             os.kill(pid, signum)
-        except (ProcessLookupError, PermissionError):
+        except ProcessLookupError:
             pass
+        except PermissionError:
+            return False
+        return True
+
+    def adopt_orphans(self, wanted: bool) -> None:
+        """Whether processes whose parent has ended become children of this one instead of init's,
+        if they descend from it. Only Linux can."""
+        if _LINUX:
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(wanted), 0, 0, 0)
+
+    def children(self) -> list[int]:
+        """Pids of the children of the main thread, ended ones too. Only Linux tells."""
+        try:
+            pid = os.getpid()
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+                return [int(child) for child in file.read().split()]
+        except FileNotFoundError:
+            return []
 
 
-def _is_marked(process: str, needles: Sequence[bytes], lock_paths: Container[str]) -> bool:
+def _is_marked(process: str, markers: Sequence[str], lock_paths: Container[str]) -> bool:
     try:
         with open(f"{process}/environ", "rb") as file:
-            environment = file.read()
-        if all(needle in environment for needle in needles):
+            environment = b"\0" + file.read()
+        if all(b"\0%b\0" % marker.encode() in environment for marker in markers):
             return True
         return any(
             os.readlink(f"{process}/fd/{fd}") in lock_paths for fd in os.listdir(f"{process}/fd")

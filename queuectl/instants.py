@@ -12,6 +12,7 @@ Instant = str
 
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
+EARLIEST: Instant = "0001-01-01T00:00:00.000000Z"
 LATEST: Instant = "9999-12-31T23:59:59.999999Z"
 
 

@@ -12,13 +12,16 @@ START = "2026-01-01T00:00:00.000000Z"
 
 
 class SteadyHost(Host):
-    """The real machine, but its wall clock stands until somebody moves it."""
+    """The real machine, but its clocks stand until somebody moves them."""
 
     def __init__(self) -> None:
         self.us = instants.to_us(START)
 
     def now_us(self) -> int:
         return self.us
+
+    def monotonic_s(self) -> float:
+        return self.us / 1_000_000
 
     def advance(self, seconds: float) -> None:
         self.us += round(seconds * 1_000_000)

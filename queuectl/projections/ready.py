@@ -57,6 +57,13 @@ class ReadyIndex:
             heappush(heap, entry)
         return [self._waiting[entry[3]] for entry, _ in found]
 
+    def waits(self, queues: Container[str] | None, paused: Container[str]) -> bool:
+        """Whether any job waits, due or not; `queues` None for all."""
+        return any(
+            (queues is None or job.queue in queues) and job.queue not in paused
+            for job in self._waiting.values()
+        )
+
     def next_at(self, now: Instant) -> Instant | None:
         """When the next scheduled job becomes due; None while there is none."""
         self._heaps(now)

@@ -1,8 +1,8 @@
 """One run of a job: starting it, watching it, ending it with everything it started.
 
 A run is over when its main process has ended *and* nothing of it lives any more: what it left in
-its process group is killed, and so is what left the group, found by the lock that every process
-of the run has inherited.
+its process group is killed, and so is what left the group, found among the orphans that the worker
+adopts and by the lock that every process of the run has inherited.
 """
 
 from __future__ import annotations
@@ -19,16 +19,27 @@ from queuectl.domain.job import Job
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.quantities import format_duration, format_size
+from queuectl.runtime.orphans import Orphans
 from queuectl.runtime.output import Output
 
 _OUTLIVES_KILL_S = 0.02
 """How long a killed process may take to vanish before its run is searched for escaped ones."""
 _LINGER_S = 0.001
-"""How often to look whether killed processes have vanished."""
+_LINGER_S_MAX = 0.5
+"""How often to look whether killed processes have vanished: less and less often."""
 _OUTPUT_CHECK_S = 0.5
-_SHELL = "/bin/sh"
-SHORTAGES = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
-"""The machine cannot start the job now; that is not the job's failure."""
+_SHELL = b"/bin/sh"
+SHORTAGES = frozenset(
+    (
+        errno.EAGAIN,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EDQUOT,
+    )
+)
+"""The machine cannot do it now; that is not the job's failure."""
 
 
 class NotStarted(Exception):
@@ -64,9 +75,10 @@ class Run:
         lock: int,
         environment: Mapping[bytes, bytes],
         limits: Limits,
+        orphans: Orphans,
     ) -> None:
         """Start it. `lock` is the held slot lock, which all its processes inherit; `environment`
-        is what it is given besides its own.
+        is what it is given besides its own; `orphans` is where what it leaves behind turns up.
 
         Raises `NotStarted`.
         """
@@ -75,8 +87,9 @@ class Run:
         self._at_once = False
         self._ending = ""
         """Why it is being ended: what was asked, `timeout` or `output-limit`."""
-        self._escaped = 0
+        self._escaped: set[int] = set()
         self._host = host
+        self._orphans = orphans
         self._lock_path = home.slot_lock(job.worker, job.slot)
         self._limits = limits
         self._status: int | None = None
@@ -93,11 +106,13 @@ class Run:
             host.write_at(lock, b"%020d" % job.token, 0)
             self._started_s = host.monotonic_s()
             self._pid = host.spawn(
-                argv, job.spec.cwd, env, self._output.out, self._output.err, lock
+                argv, job.spec.cwd.encode(), env, self._output.out, self._output.err, lock
             )
         except OSError as error:
             self._output.close()
             raise _not_started(job, error) from None
+        self._markers = [f"QUEUECTL_WORKER={job.worker}", f"QUEUECTL_TOKEN={job.token}"]
+        orphans.begin(job.token, self._pid, self._markers, self._lock_path)
         if limits.timeout_ms:
             self._timeout_s = self._started_s + limits.timeout_ms / 1000
 
@@ -109,30 +124,48 @@ class Run:
         `why` is `cancelled`, `stopping` or `lost`; the first one stays.
         """
         self._asked = self._asked or why
-        self._at_once = self._at_once or at_once
+        if at_once:
+            self._at_once = True
+            self._kill_s = self._host.monotonic_s()
 
     def look(self) -> bool:
         """Whether the run is over, with all its processes; ends it where a deadline has passed."""
         host = self._host
         now = host.monotonic_s()
         if self._status is None:
-            self._enforce(now)
+            # Asked first, so that an end before the deadline counts however late it is seen.
             if not host.has_ended(self._pid):
+                self._enforce(now)
                 return False
             # Before reaping: until then no other group can come to have its id.
             host.signal_group(self._pid, signal.SIGKILL)
             self._status, usage = host.reap(self._pid)
             self._cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
-            self._ended_s = self._search_s = now
-        if not host.is_held(self._lock_path):
-            return True
-        if now > self._search_s + _OUTLIVES_KILL_S:
-            markers = [f"QUEUECTL_WORKER={self.job.worker}", f"QUEUECTL_TOKEN={self.job.token}"]
-            for pid in host.processes_of(markers, (self._lock_path,)):
-                self._escaped += 1
-                host.kill(pid, signal.SIGKILL)
-            self._search_s = now
-        return False
+            self._ended_s = now
+            self._search_s = now + _OUTLIVES_KILL_S
+        left = self._orphans.of(self.job.token)
+        for pid in left:
+            self._end_orphan(pid)
+        if left or host.is_held(self._lock_path):
+            if now > self._search_s:
+                self._search(now)
+            return False
+        self._orphans.end(self.job.token)
+        return True
+
+    def _end_orphan(self, pid: int) -> None:
+        group, _ = self._host.group_and_session(pid)
+        if group != self._pid:
+            self._escaped.add(pid)
+        if not self._host.kill(pid, signal.SIGKILL):
+            self._orphans.leave(pid)
+
+    def _search(self, now: float) -> None:
+        """End whoever holds the lock without being an orphan of this worker."""
+        for pid in self._host.processes_of(self._markers, [self._lock_path]):
+            self._escaped.add(pid)
+            self._host.kill(pid, signal.SIGKILL)
+        self._search_s = now + max(_OUTLIVES_KILL_S, now - self._ended_s)
 
     def _enforce(self, now: float) -> None:
         """Begin to end what has to end, and kill what was asked long enough ago."""
@@ -147,26 +180,29 @@ class Run:
                 self._ending = "output-limit"
             else:
                 return
-            self._kill_s = now + self._limits.grace_ms / 1000
+            self._kill_s = now if self._at_once else now + self._limits.grace_ms / 1000
             self._host.signal_group(self._pid, signal.SIGTERM)
-        if self._at_once or now >= self._kill_s:
+        if now >= self._kill_s:
             self._host.signal_group(self._pid, signal.SIGKILL)
 
     def next_look_s(self, now: float) -> float:
         """When to look again even if nothing is heard of it (monotonic seconds)."""
         if self._status is not None:
-            return now + _LINGER_S
+            return _linger_s(self._ended_s, now)
         if self._asked and not self._ending:
             return now
-        deadline = self._kill_s if self._ending else self._timeout_s or float("inf")
+        if self._ending:
+            return max(self._kill_s, _linger_s(self._kill_s, now))
+        deadline = self._timeout_s or float("inf")
         if self._limits.output_bytes:
             deadline = min(deadline, now + _OUTPUT_CHECK_S)
-        # Killed already, and only slow to die.
-        return max(deadline, now + _LINGER_S)
+        return deadline
 
     # ---- what came of it
 
-    def result(self, *, now: str, chance: float, backoff_base: float | None) -> c.JobCommand:
+    def result(
+        self, *, now: str, chance: float, backoff_base: float | None
+    ) -> c.Finish | c.Release:
         """What to record once the run is over; also closes its files."""
         stdout_bytes, stderr_bytes = self._output.sizes()
         reason, error, exit_code = self._outcome()
@@ -184,7 +220,7 @@ class Run:
             cpu_ms=self._cpu_ms,
             stdout_bytes=stdout_bytes,
             stderr_bytes=stderr_bytes,
-            escaped=self._escaped,
+            escaped=len(self._escaped),
             chance=chance,
             backoff_base=backoff_base,
         )
@@ -215,19 +251,25 @@ class Run:
         return "signal", f"killed by {name}" + (f": {last_line}" if last_line else ""), None
 
 
-def _argv(job: Job, env: Mapping[bytes, bytes]) -> list[str]:
+def _linger_s(since_s: float, now: float) -> float:
+    """When to look again for what was killed at `since_s` and has not gone."""
+    return now + min(_LINGER_S_MAX, max(_LINGER_S, (now - since_s) / 8))
+
+
+def _argv(job: Job, env: Mapping[bytes, bytes]) -> list[bytes]:
     words = job.spec.argv
     if words is None:
-        return [_SHELL, "-c", job.spec.command]
+        return [_SHELL, b"-c", job.spec.command.encode()]
     # Paths with a slash are taken as they are, from the job's own directory.
-    program = (
-        words[0]
-        if "/" in words[0]
-        else shutil.which(words[0], path=os.fsdecode(env.get(b"PATH", os.defpath.encode())))
-    )
+    program: bytes | None = words[0].encode()
+    if b"/" not in words[0].encode():
+        # So are relative places to look in.
+        path = env.get(b"PATH", os.defpath.encode()).split(b":")
+        places = b":".join(os.path.join(job.spec.cwd.encode(), place) for place in path)
+        program = shutil.which(words[0].encode(), path=os.fsdecode(places))
     if program is None:
         raise NotStarted(f"{words[0]}: no such program in PATH", fault=True, exit_code=127)
-    return [program, *words[1:]]
+    return [program, *(word.encode() for word in words[1:])]
 
 
 def _environment(job: Job, given: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
@@ -251,8 +293,9 @@ def _environment(job: Job, given: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 def _not_started(job: Job, error: OSError) -> NotStarted:
     if error.errno in SHORTAGES:
         return NotStarted(f"the machine cannot start it now: {error.strerror}", fault=False)
-    if not os.path.isdir(job.spec.cwd):
-        return NotStarted(f"{job.spec.cwd}: no such directory", fault=True)
-    program = (job.spec.argv or [_SHELL])[0]
+    if error.filename == job.spec.cwd.encode():
+        why = f"working directory {job.spec.cwd}: {error.strerror}"
+        return NotStarted(why, fault=True)
+    program = (job.spec.argv or [os.fsdecode(_SHELL)])[0]
     missing = error.errno == errno.ENOENT
     return NotStarted(f"{program}: {error.strerror}", fault=True, exit_code=127 if missing else 126)

@@ -22,12 +22,20 @@ class Output:
         self._host = host
         host.make_directory(home.output)
         host.make_directory(home.output_directory(job))
-        self.out = host.create(home.output_file(job, token, "out"))
+        self.out = self._create(home.output_file(job, token, "out"))
         try:
-            self.err = host.create(home.output_file(job, token, "err"))
+            self.err = self._create(home.output_file(job, token, "err"))
         except OSError:
             host.close(self.out)
             raise
+
+    def _create(self, path: str) -> int:
+        try:
+            return self._host.create(path)
+        except FileExistsError:
+            # From a log that somebody has deleted since: its tokens are given again.
+            self._host.unlink(path)
+            return self._host.create(path)
 
     def sizes(self) -> tuple[int, int]:
         """Bytes so far on standard output and standard error."""

@@ -18,6 +18,12 @@ from queuectl.events.log import Batch
 from queuectl.jobqueue import Queue
 from queuectl.projections.workers import WorkerRow
 
+_KILLS_MAX = 20
+_KILL_PAUSE_S = 0.002
+_STOPPED = "its worker stopped renewing the lease"
+_OUT_OF_STEP_S = 5.0
+"""A watcher that itself did not look for so long has no say in who was silent meanwhile."""
+
 
 class Upkeep:
     """Watches the other workers of a queue on behalf of worker `own`."""
@@ -27,45 +33,56 @@ class Upkeep:
         self._host = queue.host
         self._own = own
         self._boot = self._host.boot_id()
+        self._looked_s = 0.0
         self._heard: dict[str, tuple[int, float]] = {}
         """Per worker the last event of it that was seen, and when it was seen (monotonic)."""
+        self.unfinished = False
+        """Whether a worker that is gone still holds jobs, because processes of them still live."""
 
     def others_hold_jobs(self) -> bool:
         """Whether there is anybody to watch closely."""
-        rows = self._queue.known.workers.rows
-        return any(row.holding and row.id != self._own for row in rows.values())
+        return any(row.holding and row.id != self._own for row in self._rows())
+
+    def _rows(self) -> list[WorkerRow]:
+        state = self._queue.known
+        # What workers hold is known only once the indexes are made.
+        state.ready  # noqa: B018
+        return list(state.workers.rows.values())
 
     def take_over(self) -> list[v.Event]:
         """Give up the leases of workers that are gone, once their processes are; returns the
         events of it."""
+        now = self._host.monotonic_s()
+        if now > self._looked_s + _OUT_OF_STEP_S:
+            self._heard.clear()
+        self._looked_s = now
         events: list[v.Event] = []
-        for row in list(self._queue.known.workers.rows.values()):
-            if row.id == self._own:
-                continue
-            reason = self._why_gone(row)
+        self.unfinished = False
+        for row in self._rows():
+            reason = row.id != self._own and self._why_gone(row, now)
             if reason:
                 events += self._expire(row, reason)
+                self.unfinished |= bool(row.holding)
         return events
 
-    def _why_gone(self, row: WorkerRow) -> str:
+    def _why_gone(self, row: WorkerRow, now: float) -> str:
         """Why the leases of that worker are void; empty while they are not."""
         if row.boot != self._boot and row.host == self._host.name():
             return "the machine restarted"
         if row.boot == self._boot and not self._queue.is_alive(row.id):
             return "its worker died"
-        now = self._host.monotonic_s()
         seen, since = self._heard.get(row.id, (-1, now))
         if seen != row.last.offset:
             self._heard[row.id] = row.last.offset, now
         elif row.holding and now - since > self._queue.known.settings.lease_ms / 1000:
-            return "its worker stopped renewing the lease"
+            return _STOPPED
         return ""
 
     def _expire(self, row: WorkerRow, reason: str) -> list[v.Event]:
         queue = self._queue
         jobs = list(row.holding.values())
-        if row.boot == self._boot:
-            jobs = [job for job in jobs if self._processes_ended(row, jobs, job)]
+        if jobs and row.boot == self._boot:
+            jobs = self._end_processes(row, jobs)
         now = queue.now()
         events = queue.submit(
             [
@@ -76,7 +93,7 @@ class Upkeep:
             ],
             essential=True,
         )
-        if not row.holding and reason != "its worker stopped renewing the lease":
+        if not row.holding and reason != _STOPPED:
             events += self._forget(row, reason)
         return events
 
@@ -91,30 +108,31 @@ class Upkeep:
         finally:
             self._host.close(fd)
 
-    def _processes_ended(self, row: WorkerRow, jobs: list[Job], job: Job) -> bool:
-        """Whether no process of that run is left; ends those that are.
+    def _end_processes(self, row: WorkerRow, jobs: list[Job]) -> list[Job]:
+        """End what is left of those runs of a worker; returns those of which nothing is.
 
         A worker that was stopped between claiming and starting holds the lock itself: then nobody
         may take the job until it goes on or dies.
         """
-        lock = self._queue.home.slot_lock(row.id, job.slot)
+        locks = {job.token: self._queue.home.slot_lock(row.id, job.slot) for job in jobs}
         markers = [f"QUEUECTL_WORKER={row.id}"]
-        paths = {self._queue.home.slot_lock(row.id, other.slot) for other in jobs}
-        for _ in range(50):
-            pids = [pid for pid in self._host.processes_of(markers, paths) if pid != row.pid]
+        for _ in range(_KILLS_MAX):
+            pids = [
+                pid for pid in self._host.processes_of(markers, locks.values()) if pid != row.pid
+            ]
             for pid in pids:
                 self._host.kill(pid, signal.SIGKILL)
-            if not pids and not self._host.is_held(lock):
-                return True
-            self._host.sleep(0.002)
-        return not self._host.is_held(lock)
+            if not pids and not any(map(self._host.is_held, locks.values())):
+                break
+            self._host.sleep(_KILL_PAUSE_S)
+        return [job for job in jobs if not self._host.is_held(locks[job.token])]
 
     def _forget(self, row: WorkerRow, reason: str) -> list[v.Event]:
         """Record that a dead worker is gone, and take its files away."""
         queue = self._queue
 
         def batches() -> list[Batch]:
-            if row.id not in queue.known.workers.rows:
+            if row.id not in queue.known.workers.rows or row.holding:
                 return []
             return [Batch([v.WorkerStopped(worker=row.id, reason=reason)], essential=True)]
 
@@ -130,5 +148,7 @@ def remove_run_files(queue: Queue, worker: str) -> None:
         if name.partition(".")[0] == worker:
             try:
                 queue.host.unlink(os.path.join(queue.home.run, name))
+            except FileNotFoundError:
+                pass  # several clear up after the same dead one
             except OSError as error:
                 raise QueuectlError(f"cannot remove {name} in {queue.home.run}: {error}") from None

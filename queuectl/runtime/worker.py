@@ -7,9 +7,7 @@ turns it sleeps until a child ends, a bell rings or a deadline comes.
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import copy
 from typing import NamedTuple, TypeVar
 
@@ -21,11 +19,16 @@ from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.ids import IdMaker
 from queuectl.jobqueue import Queue
-from queuectl.runtime.executor import Limits, NotStarted, Run
+from queuectl.runtime.executor import SHORTAGES, Limits, NotStarted, Run
+from queuectl.runtime.orphans import Orphans
+from queuectl.runtime.signals import StopSignals
 from queuectl.runtime.upkeep import Upkeep, remove_run_files
 
 _WATCH_OTHERS_S = 0.25
 _LOCK_BUSY_S = 0.002
+_TRY_AGAIN_S = 1.0
+_FREE_BYTES_MIN = 1 << 20
+"""On a fuller disk a job could not even say why it failed."""
 
 _T = TypeVar("_T")
 
@@ -81,14 +84,18 @@ class Worker:
         self._locks: dict[int, int] = {}
         """Slot locks that are held and belong to no job."""
         self._runs: list[Run] = []
-        self._ended: list[c.JobCommand] = []
+        self._ended: list[c.Finish | c.Release] = []
         """Ends that are not recorded yet."""
         self._upkeep = Upkeep(queue, self.id)
-        self._stop_signals = 0
+        self._orphans = Orphans(self._host)
+        self._done = ""
+        """Why it has stopped."""
         self._stopping_s = 0.0
         self._renew_s = 0.0
         self._watch_s = 0.0
         self._hindered = ""
+        self._claim_s = self._append_s = 0.0
+        """Not to be tried before then, because something was short (monotonic seconds)."""
 
     def run(self) -> str:
         """Work until there is a reason to stop; returns it. Raises what the log raises when it can
@@ -98,14 +105,28 @@ class Worker:
         assert lock is not None
         bell = host.make_bell(home.worker_bell(self.id))
         try:
-            with self._signals(bell):
-                self._record_start()
-                return self._work(bell)
+            return self._run(lock, bell)
         finally:
-            self._end_everything()
-            for descriptor in (bell, lock, *self._locks.values()):
-                host.close(descriptor)
-            remove_run_files(self._queue, self.id)
+            host.close(bell)
+
+    def _run(self, lock: int, bell: int) -> str:
+        host = self._host
+        # Around everything, so that a signal at the very end does not leave files behind.
+        with StopSignals(bell) as self._signals:
+            host.adopt_orphans(True)
+            try:
+                self._record_start()
+                while not self._done:
+                    if not self._try(self._step):
+                        self._wait(bell)
+                return self._done
+            finally:
+                self._end_everything()
+                host.adopt_orphans(False)
+                # Before the lock: a stop has returned once that is free.
+                remove_run_files(self._queue, self.id)
+                for descriptor in (lock, *self._locks.values()):
+                    host.close(descriptor)
 
     def _record_start(self) -> None:
         queues = self._options.queues
@@ -119,26 +140,28 @@ class Worker:
         )
         self._tell(self._queue.transact(lambda: [Batch([started])]))
 
-    def _work(self, bell: int) -> str:
-        while True:
-            self._collect()
-            self._queue.catch_up()
-            self._follow_the_log()
-            self._watch_others()
-            reason = self._why_stop()
-            if reason and not (self._runs or self._ended):
-                break
-            if self._turn(claim=not reason) and not self._runs:
-                continue  # that may have been the last
-            self._wait(bell)
-        stopped = v.WorkerStopped(worker=self.id, reason=reason)
-        self._tell(self._queue.transact(lambda: [Batch([stopped], essential=True)]))
-        return reason
+    def _step(self) -> bool:
+        """Do what there is to do; whether there may be more at once."""
+        self._collect()
+        self._queue.catch_up()
+        self._follow_the_log()
+        self._watch_others()
+        reason = self._why_stop()
+        # Told twice to stop, it no longer waits for the disk to take what ended.
+        given_up = self._hindered and self._signals.count > 1
+        if reason and not self._runs and (not self._ended or given_up):
+            stopped = v.WorkerStopped(worker=self.id, reason=reason)
+            self._tell(self._queue.transact(lambda: [Batch([stopped], essential=True)]))
+            self._done = reason
+            return True
+        # Without runs, that may have been the last of it.
+        return self._turn(claim=not reason) and not self._runs
 
     # ---- one turn
 
     def _collect(self) -> None:
         """Take what came of the runs that are over."""
+        self._orphans.reap()
         for run in [run for run in self._runs if run.look()]:
             self._runs.remove(run)
             self._ended.append(
@@ -167,16 +190,20 @@ class Worker:
     def _why_stop(self) -> str:
         """Why no more jobs are to be claimed; empty while they are."""
         row = self._queue.known.workers.rows.get(self.id)
-        if self._stop_signals or row is None or row.stop_requested:
+        if self._signals.count or row is None or row.stop_requested:
             self._wind_down()
             return "stopped"
         if self._left == 0:
             return "limit reached"
-        if self._options.burst and not (self._runs or self._ended):
-            now = self._queue.now() if self._options.burst == "now" else instants.LATEST
-            if not self._due(now):
-                return "nothing left to run"
+        if self._options.burst and not (self._runs or self._ended or self._left_to_run()):
+            return "nothing left to run"
         return ""
+
+    def _left_to_run(self) -> bool:
+        if self._options.burst == "now":
+            return self._due(self._queue.now())
+        state = self._queue.known
+        return self._upkeep.unfinished or state.ready.waits(self._options.queues, state.paused)
 
     def _wind_down(self) -> None:
         """Give running jobs the grace period to end by themselves, then end them."""
@@ -190,7 +217,7 @@ class Worker:
                     f" job{'s' if len(self._runs) > 1 else ''}; a second signal ends them at once"
                 )
         for run in self._runs:
-            if self._stop_signals > 1:
+            if self._signals.count > 1:
                 run.ask_to_end("stopping", at_once=True)
             elif now >= self._stopping_s + grace_s:
                 run.ask_to_end("stopping")
@@ -198,16 +225,17 @@ class Worker:
     def _turn(self, *, claim: bool) -> bool:
         """Record what ended and claim what may run; whether anything was appended."""
         now_s = self._host.monotonic_s()
-        slots = self._claimable() if claim and self._due(self._queue.now()) else []
+        if now_s < self._append_s:
+            return False
+        slots = self._claimable() if claim and now_s >= self._claim_s else []
         renew = bool(self._runs) and now_s >= self._renew_s
         ended = self._ended
         if not (ended or renew or slots):
             return False
         events = self._try(lambda: self._append(ended, slots, renew))
-        if events is not None:
-            self._unhindered()
-        elif ended or renew:
+        if events is None and slots and (ended or renew):
             # What ended has space kept back for it; only new jobs have to wait.
+            self._append_s = 0.0
             events = self._try(lambda: self._append(ended, [], renew))
         if events is None:
             return False
@@ -215,28 +243,38 @@ class Worker:
         claims = [event for event in events if isinstance(event, v.JobClaimed)]
         if renew or claims:
             self._renew_s = now_s + self._queue.known.settings.lease_ms / 3000
-        for claimed in claims:
-            self._start(self._queue.known.jobs.rows[claimed.job])
+        started = [self._start(self._queue.known.jobs.rows[claim.job]) for claim in claims]
+        if self._hindered and claims and all(started):
+            self._hindered = ""
+            self._listener.note("going on: what hindered this worker is over")
         self._tell(events)
         self._report_late(ended, events)
         return bool(events)
 
-    def _append(self, ended: list[c.JobCommand], slots: list[int], renew: bool) -> list[v.Event]:
+    def _append(
+        self, ended: list[c.Finish | c.Release], slots: list[int], renew: bool
+    ) -> list[v.Event]:
         return self._queue.turn(
             ended, worker=self.id, slots=slots, queues=self._options.queues, renew=renew
         )
 
-    def _report_late(self, ended: list[c.JobCommand], events: list[v.Event]) -> None:
-        recorded = {event.job for event in events if isinstance(event, v.AttemptEvent)}
+    def _report_late(self, ended: list[c.Finish | c.Release], events: list[v.Event]) -> None:
+        recorded = {event.token for event in events if isinstance(event, v.AttemptEvent)}
         for command in ended:
-            if command.job not in recorded:
+            if command.token not in recorded:
                 self._listener.note(
                     f"the result of job {command.job} came too late and was refused:"
                     " its lease had been lost"
                 )
 
     def _claimable(self) -> list[int]:
-        """Free slots, with their locks held; at most as many as may still be started."""
+        """Free slots for jobs that are due, with their locks held; at most as many as may still be
+        started."""
+        if not self._due(self._queue.now()):
+            return []
+        if self._host.free_bytes(self._queue.home.root) < _FREE_BYTES_MIN:
+            self._hinder(f"no space left for the output of jobs in {self._queue.home.root}")
+            return []
         used = {run.job.slot for run in self._runs}
         for slot in range(1, self._options.slots + 1):
             if slot not in used and slot not in self._locks:
@@ -246,25 +284,29 @@ class Worker:
                     self._locks[slot] = lock
         return sorted(self._locks)[: self._left]
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job) -> bool:
+        """Begin a claimed job; whether it could be."""
         timeout_ms = job.spec.timeout_ms
         if self._options.timeout_ms is not None and not job.spec.timeout_own:
             timeout_ms = self._options.timeout_ms
         limits = Limits(self._grace_ms(), timeout_ms, self._queue.known.settings.output_limit_bytes)
-        if self._left is not None:
-            self._left -= 1
-        lock = self._locks[job.slot]
+        home, lock = self._queue.home, self._locks[job.slot]
         try:
             # A copy, because the table goes on changing its own.
-            run = Run(copy(job), self._queue.home, self._host, lock, self._environment, limits)
+            run = Run(copy(job), home, self._host, lock, self._environment, limits, self._orphans)
         except NotStarted as error:
             self._ended.append(self._not_started(job, error))
+            if not error.fault:
+                return False
         else:
             # From now on only its own processes hold the lock.
             self._host.close(self._locks.pop(job.slot))
             self._runs.append(run)
+        if self._left is not None:
+            self._left -= 1
+        return True
 
-    def _not_started(self, job: Job, error: NotStarted) -> c.JobCommand:
+    def _not_started(self, job: Job, error: NotStarted) -> c.Finish | c.Release:
         now = self._queue.now()
         if not error.fault:
             self._hinder(error.why)
@@ -286,16 +328,16 @@ class Worker:
         now_s = self._host.monotonic_s()
         poll_ms = self._options.poll_ms or self._queue.known.settings.worker_poll_interval_ms
         until_s = now_s + poll_ms / 1000
-        if self._ended and not self._hindered:
-            return
         for run in self._runs:
             until_s = min(until_s, run.next_look_s(now_s))
         if self._runs:
-            until_s = min(until_s, self._renew_s)
+            until_s = min(until_s, max(self._renew_s, self._append_s))
+        if self._ended:
+            until_s = min(until_s, self._append_s)
         if self._stopping_s:
             until_s = min(until_s, max(now_s + 0.01, self._stopping_s + self._grace_ms() / 1000))
-        elif not self._hindered and self._left != 0:
-            until_s = min(until_s, self._next_claim_s(now_s))
+        elif self._left != 0:
+            until_s = min(until_s, max(self._next_claim_s(now_s), self._claim_s))
         if self._upkeep.others_hold_jobs():
             until_s = min(until_s, self._watch_s)
         if self._host.wait([bell], until_s - now_s):
@@ -324,45 +366,27 @@ class Worker:
             return action()
         except (NoSpace, LockTimedOut) as error:
             self._hinder(str(error))
-            return None
+        except OSError as error:
+            if error.errno not in SHORTAGES:
+                raise
+            self._hinder(f"the machine is short of something: {error.strerror}")
+        self._append_s = self._claim_s
+        return None
 
     def _hinder(self, why: str) -> None:
+        """Something is short: say so once, and try again in a while."""
+        self._claim_s = self._host.monotonic_s() + _TRY_AGAIN_S
         if not self._hindered:
             self._listener.note(f"{why} (running jobs go on; this worker will try again)")
         self._hindered = why
-
-    def _unhindered(self) -> None:
-        if self._hindered:
-            self._hindered = ""
-            self._listener.note("going on: what hindered this worker is over")
 
     def _end_everything(self) -> None:
         """Let nothing run on; after a failure, nothing that could not be recorded."""
         for run in self._runs:
             run.ask_to_end("stopping", at_once=True)
         while self._runs:
-            self._runs = [run for run in self._runs if not run.look()]
+            self._runs = [run for run in self._runs if not self._try(run.look)]
             self._host.sleep(_LOCK_BUSY_S)
-
-    # ---- signals, telling
-
-    @contextmanager
-    def _signals(self, bell: int) -> Iterator[None]:
-        """The stop signals stop gracefully, a second one at once; an ended child wakes."""
-
-        def stop(*_: object) -> None:
-            self._stop_signals += 1
-
-        handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), stop)
-        handlers[signal.SIGCHLD] = lambda *_: None
-        before = {number: signal.signal(number, act) for number, act in handlers.items()}
-        wakeup = signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _chance(self) -> float:
         return self._host.random(1)[0] / 256
