@@ -13,6 +13,7 @@ from queuectl.errors import QueuectlError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+_OUT_OF_SPACE = (28, 122)  # ENOSPC, EDQUOT
 
 
 def main() -> None:
@@ -20,12 +21,15 @@ def main() -> None:
     # A command lives for a moment: collecting garbage and taking modules apart at the end would be
     # a tenth of it. A worker turns collection on again.
     gc.disable()
+    _open_missing_streams()
     code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        code = code or BROKEN_PIPE
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            code = code or BROKEN_PIPE
+        except OSError as error:
+            code = _fail_of(error)
     os._exit(code)
 
 
@@ -36,19 +40,14 @@ def run(arguments: list[str]) -> int:
     from queuectl.cli.root import cli
 
     try:
-        outcome = cli.main(
-            args=arguments,
-            prog_name="queuectl",
-            standalone_mode=False,
-            auto_envvar_prefix="QUEUECTL",
-        )
+        outcome = cli.main(args=arguments, prog_name="queuectl", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except QueuectlError as error:
         return _fail(str(error), error.exit_code, error)
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
+        click.echo(error.format_message(), err=True)
         return error.exit_code
     except click.ClickException as error:
         return _fail(_usage(error), error.exit_code, error)
@@ -59,19 +58,33 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        code = 9 if error.errno in _OUT_OF_SPACE else 1
-        return _fail(f"{error.strerror or error}{where}", code, error)
+        return _fail_of(error)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        return _fail(f"{what}; this is a defect: QUEUECTL_DEBUG=1 shows where", 1, error)
 
 
-_OUT_OF_SPACE = (28, 122)
+def _open_missing_streams() -> None:
+    """Where the caller has closed a standard stream, no file of the queue may take its place."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    sys.stdin = sys.stdin or open(os.devnull)
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
 
 
 def _usage(error: object) -> str:
     message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
-    help_of = f"; see {context.command_path} --help" if context is not None else ""
+    help_of = f" (see {context.command_path} --help)" if context is not None else ""
     return message.rstrip(".") + help_of
+
+
+def _fail_of(error: OSError) -> int:
+    where = f" ({error.filename})" if error.filename else ""
+    code = 9 if error.errno in _OUT_OF_SPACE else 1
+    return _fail(f"{error.strerror or error}{where}", code, error)
 
 
 def _fail(message: str, code: int, error: BaseException | None) -> int:
@@ -83,6 +96,6 @@ def _fail(message: str, code: int, error: BaseException | None) -> int:
         traceback.print_exception(error)
     try:
         print(f"queuectl: {printable(message)}", file=sys.stderr)
-    except BrokenPipeError:
+    except OSError:  # nobody is there to be told
         pass
     return code

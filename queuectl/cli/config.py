@@ -10,7 +10,15 @@ from queuectl.domain import settings as rules
 from queuectl.errors import NotFound
 
 
-@click.group(cls=DefaultGroup, name="config")
+@click.group(
+    cls=DefaultGroup,
+    name="config",
+    epilog="""\b
+Examples:
+  queuectl config
+  queuectl config get max-retries
+  queuectl config set max-retries 5""",
+)
 def config() -> None:
     """See and change settings (default: list).
 
@@ -31,8 +39,14 @@ Examples:
 @click.argument("value")
 @pass_app
 def set_value(app: App, key: str, value: str) -> None:
-    """Change a setting, and say what that means."""
-    with app.open(create=True) as queue:
+    """Change a setting, and say what that means.
+
+    Durations are 500ms, 30s, 5m, 1h30m or a bare number of seconds; keys may be written with - or
+    with _. max-retries counts runs: 3 is at most three of them. Retry delays are, by backoff,
+    exponential: backoff-base ** runs; doubling: base, 2 base, 4 base; linear: base, 2 base, 3 base;
+    fixed: base; or a list of them, 5s,30s,5m.
+    """
+    with app.open(create=None) as queue:
         queue.set(key, value)
         settings = queue.known.settings
         setting = rules.find(key)
@@ -40,7 +54,13 @@ def set_value(app: App, key: str, value: str) -> None:
         app.say(rules.effect(settings, key))
 
 
-@config.command("get")
+@config.command(
+    "get",
+    epilog="""\b
+Examples:
+  queuectl config get
+  queuectl config get backoff-base""",
+)
 @click.argument("key", required=False)
 @json_option
 @pass_app
@@ -60,7 +80,13 @@ def get_value(app: App, key: str | None, as_json: bool) -> None:
         click.echo(shown)
 
 
-@config.command("list")
+@config.command(
+    "list",
+    epilog="""\b
+Examples:
+  queuectl config list
+  queuectl config list --json | jq -r .timeout""",
+)
 @json_option
 @pass_app
 def list_settings(app: App, as_json: bool) -> None:

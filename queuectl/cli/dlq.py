@@ -23,12 +23,26 @@ from queuectl.errors import Invalid, Rejected
 _DEAD = frozenset((DEAD,))
 
 
-@click.group(cls=DefaultGroup, name="dlq")
+@click.group(
+    cls=DefaultGroup,
+    name="dlq",
+    epilog="""\b
+Examples:
+  queuectl dlq
+  queuectl dlq retry job1
+  queuectl dlq purge --all""",
+)
 def dlq() -> None:
     """See, retry or purge dead jobs (default: list)."""
 
 
-@dlq.command("list")
+@dlq.command(
+    "list",
+    epilog="""\b
+Examples:
+  queuectl dlq list
+  queuectl dlq list --queue import --limit 0 --json | jq -r '.[].error'""",
+)
 @filters
 @click.option("--limit", type=int, default=20, show_default=True, help="At most this many; 0: all.")
 @json_option
@@ -66,7 +80,10 @@ Examples:
 @bulk
 @pass_app
 def retry_dead(app: App, /, names: tuple[str, ...], **given: Any) -> None:
-    """Run dead jobs again: a new round, with attempts from 0; the old one stays in the history."""
+    """Run dead jobs again.
+
+    It is a new round, with attempts from 0; the old one stays in the history.
+    """
     from queuectl.cli.verbs import retry_chosen
 
     _check_dead(app, names)
@@ -92,7 +109,10 @@ def purge(
     yes: bool,
     reason: str,
 ) -> None:
-    """Forget dead jobs; their ids may be used again, and their history stays in the log."""
+    """Forget dead jobs.
+
+    Their ids may be used again, and their history stays in the log.
+    """
     _check_dead(app, names)
     with app.open() as queue:
         ids = chosen(queue, names, every=every, states=_DEAD, queues=queues, tags=tags)

@@ -27,12 +27,18 @@ class Finding(NamedTuple):
     text: str
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  queuectl doctor
+  queuectl doctor --json | jq '.[] | select(.level != "ok")'"""
+)
 @json_option
 @pass_app
 def doctor(app: App, as_json: bool) -> int:
-    """Check the queue and the machine under it: permissions, space, clock, disk, log, workers.
+    """Check the queue and the machine under it.
 
+    Looked at are permissions, space, clock, disk, log, and whether somebody runs what is due.
     Exits 1 if anything fails; a warning is no failure.
     """
     findings = list(_findings(app))
@@ -79,7 +85,9 @@ def _sync(queue: Any) -> Finding:
     """How long the disk takes to make a few bytes durable; also shows that the lock can be had."""
     try:
         took_ms = queue.log.probe_ms()
-    except (QueuectlError, OSError) as error:
+    except OSError as error:
+        return Finding("fail", "disk", f"{error.strerror} ({error.filename})")
+    except QueuectlError as error:
         return Finding("fail", "disk", str(error))
     level = "ok" if took_ms < _SLOW_SYNC_MS else "warn"
     return Finding(level, "disk", f"a durable write takes {seconds(took_ms)}")

@@ -6,11 +6,13 @@ Times are RFC 3339 text, durations are seconds, what is unknown is null.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import orjson
 
+from queuectl.cli.text import printable_json
 from queuectl.domain import settings as rules
 from queuectl.domain.job import Job
 from queuectl.domain.settings import Settings
@@ -20,11 +22,29 @@ from queuectl.projections.workers import WorkerRow
 
 
 def emit(document: object) -> None:
-    """Print one JSON document."""
-    stream = sys.stdout.buffer
-    pretty = orjson.OPT_INDENT_2 if stream.isatty() else 0
-    stream.write(orjson.dumps(document, option=pretty | orjson.OPT_APPEND_NEWLINE))
-    stream.flush()
+    """Print one JSON document; on a terminal indented."""
+    _write(document, orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0)
+    sys.stdout.buffer.flush()
+
+
+def emit_lines(documents: Iterable[object]) -> None:
+    """Print JSON documents, one a line."""
+    for document in documents:
+        _write(document, 0)
+    sys.stdout.buffer.flush()
+
+
+def _write(document: object, option: int) -> None:
+    stream = sys.stdout
+    try:
+        data = orjson.dumps(document, option=option | orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # orjson refuses the name of a file that is not UTF-8
+        import json
+
+        data = json.dumps(document).encode() + b"\n"
+    if stream.isatty():
+        data = printable_json(data.decode()).encode()
+    stream.buffer.write(data)
 
 
 def job_document(job: Job, *, show_env: bool = False) -> dict[str, Any]:
@@ -95,8 +115,10 @@ def settings_document(settings: Settings) -> dict[str, Any]:
     return document
 
 
-def event_document(event: Event) -> dict[str, Any]:
+def event_document(event: Event, *, show_env: bool = False) -> dict[str, Any]:
     document = msgspec.to_builtins(event)
+    if document.get("env") and not show_env:
+        document["env"] = [pair.partition("=")[0] for pair in document["env"]]
     return {
         "offset": event.offset,
         "at": event.at,

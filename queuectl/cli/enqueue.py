@@ -15,6 +15,7 @@ from queuectl.cli.text import counted, shorten
 from queuectl.errors import Invalid
 
 LINE_BYTES_MAX = 1 << 20
+_DIGITS_MAX = 100
 
 
 class _Enqueue(click.Command):
@@ -81,10 +82,11 @@ def enqueue(
 ) -> None:
     """Accept jobs, and print their ids once they are durable.
 
-    A job is a command line, or a JSON object with the fields id, command, max_retries, priority,
-    run_at, delay, timeout, backoff, backoff_base, queue, cwd, env, secret_env and tags. Many jobs
-    are accepted all or none. A job runs in the directory it was enqueued from, with the
-    environment of the worker and what --env adds.
+    A job is a command line, or, where it begins with { or [, a JSON object with the fields id,
+    command (or argv), max_retries, priority, run_at, delay, timeout, backoff, backoff_base, queue,
+    cwd, env, secret_env and tags, or an array of such. Many jobs are accepted all or none. A job
+    runs in the directory it was enqueued from, with the environment of the worker and what --env
+    adds.
     """
     shared = _fields(options)
     sources = [source for source in (words or None, command, file) if source is not None]
@@ -98,7 +100,7 @@ def enqueue(
     elif command is not None:
         jobs = [{"command": command}]
     else:
-        jobs = _from_words(words, is_argv=ctx.meta["queuectl.argv"])
+        jobs = _from_words(words, origins, is_argv=ctx.meta["queuectl.argv"])
     for index, job in enumerate(jobs):
         if shared:
             jobs[index] = _merged(shared, job, origins[index] if origins else "")
@@ -107,7 +109,7 @@ def enqueue(
 
 def _accept(app: App, jobs: list[dict[str, Any]], origins: list[str]) -> None:
     progress = _Progress(app, len(jobs))
-    with app.open(create=True) as queue:
+    with app.open(create=None) as queue:
         ids = queue.enqueue_all(
             jobs,
             where=lambda index: origins[index] if origins else "",
@@ -147,13 +149,22 @@ def _merged(shared: dict[str, Any], job: dict[str, Any], where: str) -> dict[str
     return {**shared, **job}
 
 
-def _from_words(words: tuple[str, ...], *, is_argv: bool) -> list[dict[str, Any]]:
+def _from_words(
+    words: tuple[str, ...], origins: list[str], *, is_argv: bool
+) -> list[dict[str, Any]]:
     if is_argv:
         return [{"argv": list(words)}]
     text = words[0].lstrip()
     if text.startswith(("{", "[")) and len(words) == 1:
-        parsed = _parse(text, "")
-        return _objects(parsed, "")
+        try:
+            jobs = _objects(_parse(text, ""), "")
+        except Invalid as error:
+            raise Invalid(
+                f"{error}; a command that begins with {text[0]} is given with -c"
+            ) from None
+        if len(jobs) > 1:
+            origins.extend(f"job {number}: " for number in range(1, len(jobs) + 1))
+        return jobs
     if len(words) > 1:
         return [{"argv": list(words)}]
     return [{"command": words[0]}]
@@ -212,7 +223,12 @@ def _decoded(data: bytes, where: str) -> str:
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_int=_bounded_int,
+        )
     except json.JSONDecodeError as error:
         raise Invalid(f"{where}invalid JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
@@ -232,6 +248,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON number")
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > _DIGITS_MAX:
+        raise ValueError(f"a number of {len(digits)} digits is too large")
+    return int(digits)
 
 
 class _Progress:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
 
 import click
 
 from queuectl import instants
-from queuectl.cli.documents import attempt_document, emit, event_document, job_document
-from queuectl.cli.parameters import STATE, by_age, filters, json_option, pass_app
+from queuectl.cli.documents import (
+    attempt_document,
+    emit,
+    emit_lines,
+    event_document,
+    job_document,
+)
+from queuectl.cli.parameters import STATE, by_age, filters, json_option, jsonl_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.story import line
 from queuectl.cli.text import ago, columns, printable, seconds, shorten, state_name
@@ -30,6 +36,7 @@ Examples:
 @filters
 @click.option("--limit", type=int, default=20, show_default=True, help="At most this many; 0: all.")
 @json_option
+@jsonl_option
 @pass_app
 def list_jobs(
     app: App,
@@ -38,6 +45,7 @@ def list_jobs(
     tags: tuple[str, ...],
     limit: int,
     as_json: bool,
+    as_jsonl: bool,
 ) -> None:
     """List jobs, the newest first.
 
@@ -52,6 +60,9 @@ def list_jobs(
         if as_json:
             emit([job_document(job) for job in shown])
             return
+        if as_jsonl:
+            emit_lines(map(job_document, shown))
+            return
         if shown:
             click.echo(job_table(app, shown, queue.now()), color=app.colour)
         else:
@@ -61,16 +72,18 @@ def list_jobs(
 
 
 def job_table(app: App, jobs: list[Job], now: instants.Instant) -> str:
-    """Jobs, one a line."""
+    """Jobs, one a line; in a pipe nothing is cut off."""
+    width = 50 if sys.stdout.isatty() else None
     rows = [
         (
-            shorten(job.id, 40),
+            job.id,
             state_name(job.state, app.colour),
             f"{job.attempts}/{job.runs_max}",
             str(job.spec.priority),
-            shorten(job.queue, 20),
+            job.queue,
             _when(job, now),
-            shorten(job.spec.command, 50) + (f"  [{shorten(job.error, 40)}]" if job.error else ""),
+            shorten(job.spec.command, width)
+            + (f"  [{shorten(job.error, width)}]" if job.error else ""),
         )
         for job in jobs
     ]
@@ -146,9 +159,13 @@ Examples:
 @click.argument("name", metavar="ID")
 @click.option("--show-env", is_flag=True, help="Show the values given with --env, too.")
 @json_option
+@jsonl_option
 @pass_app
-def history(app: App, name: str, show_env: bool, as_json: bool) -> None:
-    """Show everything that ever happened to a job, oldest first; also to a purged one."""
+def history(app: App, name: str, show_env: bool, as_json: bool, as_jsonl: bool) -> None:
+    """Show all that ever happened to a job, oldest first.
+
+    A purged job has its history, too.
+    """
     with app.open() as queue:
         try:
             id = queue.get(name).id
@@ -158,14 +175,10 @@ def history(app: App, name: str, show_env: bool, as_json: bool) -> None:
         if not events:
             queue.get(name)
         if as_json:
-            emit([_event_document(event, show_env) for event in events])
+            emit([event_document(event, show_env=show_env) for event in events])
+            return
+        if as_jsonl:
+            emit_lines(event_document(event, show_env=show_env) for event in events)
             return
         for step in timeline.of(events):
             click.echo(line(step, show_env=show_env))
-
-
-def _event_document(event: Any, show_env: bool) -> dict[str, Any]:
-    document = event_document(event)
-    if not show_env and document.get("env"):
-        document["env"] = [pair.partition("=")[0] for pair in document["env"]]
-    return document

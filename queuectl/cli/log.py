@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from typing import Any
 
 import click
-import orjson
 
-from queuectl.cli.documents import emit, event_document
-from queuectl.cli.parameters import json_option, pass_app
+from queuectl.cli.documents import emit, emit_lines, event_document
+from queuectl.cli.parameters import json_option, jsonl_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import columns, counted, printable
 from queuectl.errors import Invalid
@@ -19,12 +19,23 @@ from queuectl.quantities import format_size
 _POLL_S = 0.05
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  queuectl log tail -f
+  queuectl log verify
+  queuectl log segments"""
+)
 def log() -> None:
     """Look into the log that everything is kept in."""
 
 
-@log.command()
+@log.command(
+    epilog="""\b
+Examples:
+  queuectl log segments
+  queuectl log segments --json | jq 'map(.bytes) | add'"""
+)
 @json_option
 @pass_app
 def segments(app: App, as_json: bool) -> None:
@@ -67,35 +78,31 @@ Examples:
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
 @click.option("--show-env", is_flag=True, help="Show the values given with --env, too.")
+@json_option
+@jsonl_option
 @pass_app
-def tail(app: App, lines: int, follow: bool, show_env: bool) -> None:
-    """Print the last events, as JSON lines; only what is durable is shown."""
+def tail(app: App, lines: int, follow: bool, show_env: bool, as_json: bool, as_jsonl: bool) -> None:
+    """Print the last events as JSON lines.
+
+    Only what is durable is shown.
+    """
     if lines < 0:
         raise Invalid(f"--lines {lines}: it is 0 (for all) or more")
+    if as_json and follow:
+        raise Invalid("--json is one document and --follow never ends: use --jsonl")
     with app.open() as queue:
-        head = queue.log.head()
-        seen = max(0, head - lines) if lines else 0
+        seen = max(0, queue.log.head() - lines) if lines else 0
+        if as_json:
+            events = itertools.chain.from_iterable(queue.log.read(seen))
+            emit([event_document(event, show_env=show_env) for event in events])
+            return
         while True:
-            for events in queue.log.read(seen):
-                _print(events, show_env)
-                seen = events[-1].offset
+            for some in queue.log.read(seen):
+                emit_lines(event_document(event, show_env=show_env) for event in some)
+                seen = some[-1].offset
             if not follow:
                 return
             queue.host.sleep(_POLL_S)
-
-
-def _print(events: list[Any], show_env: bool) -> None:
-    is_terminal = sys.stdout.isatty()
-    stream = sys.stdout.buffer
-    for event in events:
-        document = event_document(event)
-        if document.get("env") and not show_env:
-            document["env"] = [pair.partition("=")[0] for pair in document["env"]]
-        line = orjson.dumps(document)
-        if is_terminal:
-            line = printable(line.decode()).encode()
-        stream.write(line + b"\n")
-    stream.flush()
 
 
 @log.command(
@@ -107,7 +114,7 @@ Examples:
 @json_option
 @pass_app
 def verify(app: App, as_json: bool) -> None:
-    """Check that every byte is as it was written; exit code 7 if one is not."""
+    """Check that every byte is as it was written; exits 7 if not."""
     from queuectl.engines.file import verify as checks
 
     with app.open() as queue:

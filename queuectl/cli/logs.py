@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import codecs
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from queuectl.cli.parameters import pass_app
+from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import printable_output
 from queuectl.domain.job import FINISHED
-from queuectl.errors import NotFound
+from queuectl.errors import Invalid, NotFound
 from queuectl.projections import timeline
 
 _POLL_S = 0.05
@@ -29,21 +30,44 @@ Examples:
 @click.option("--attempt", type=int, metavar="N", help="That run, instead of the last one.")
 @click.option("--stderr", is_flag=True, help="Its standard error, instead of its output.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@json_option
 @pass_app
-def logs(app: App, name: str, attempt: int | None, stderr: bool, follow: bool) -> None:
-    """Print what a job has printed."""
+def logs(
+    app: App, name: str, attempt: int | None, stderr: bool, follow: bool, as_json: bool
+) -> None:
+    """Print what a job has printed.
+
+    It comes as it is into a pipe, and without control characters onto a terminal. With --json it is
+    text, of both streams.
+    """
+    if as_json and follow:
+        raise Invalid("--json is one document, printed at once: leave out --follow")
     with app.open() as queue:
         job = queue.get(name)
         stream = "err" if stderr else "out"
-        if attempt is not None:
-            _copy(queue, job.id, _token(queue, job.id, attempt), stream)
-            return
-        if not job.token and not follow:
-            raise NotFound(f"job {job.id} has not run yet; -f waits for it")
+        if attempt is not None and follow:
+            raise Invalid("--attempt names one run, --follow goes through all: give one of them")
         if follow:
             _follow(queue, job.id, stream)
+            return
+        token = job.token if attempt is None else _token(queue, job.id, attempt)
+        if not token:
+            raise NotFound(f"job {job.id} has not run yet; -f waits for it")
+        if as_json:
+            _emit(queue, job.id, token)
         else:
-            _copy(queue, job.id, job.token, stream)
+            _copy(queue, job.id, token, stream)
+
+
+def _emit(queue: Any, id: str, token: int) -> None:
+    from queuectl.cli.documents import emit
+
+    document: dict[str, Any] = {"id": id, "token": token}
+    for stream, name in (("out", "stdout"), ("err", "stderr")):
+        pieces: list[bytes] = []
+        _read(queue, id, token, stream, pieces.append)
+        document[name] = b"".join(pieces).decode(errors="replace")
+    emit(document)
 
 
 def _token(queue: Any, id: str, attempt: int) -> int:
@@ -76,32 +100,40 @@ def _reader(queue: Any, id: str, token: int, stream: str) -> Any:
 
 
 def _copy(queue: Any, id: str, token: int, stream: str) -> None:
+    _read(queue, id, token, stream, _Printer().write)
+
+
+def _read(queue: Any, id: str, token: int, stream: str, take: Callable[[bytes], None]) -> None:
     reader = _reader(queue, id, token, stream)
     if not reader.exists():
         raise NotFound(f"the output of job {id} is gone: its file was deleted")
-    printer = _Printer()
-    while piece := reader.read():
-        printer.write(piece)
+    _drain(reader, take)
     reader.close()
+
+
+def _drain(reader: Any, take: Callable[[bytes], None]) -> None:
+    while piece := reader.read():
+        take(piece)
 
 
 def _follow(queue: Any, id: str, stream: str) -> None:
     """Print run after run until the job has ended."""
-    printer = _Printer()
+    write = _Printer().write
     token, reader = 0, None
     while True:
         job = queue.get(id)
-        if job.token != token:
-            token = job.token
-            if reader is not None:
-                reader.close()
-            reader = _reader(queue, id, token, stream)
         ended = job.state in FINISHED and not job.held
-        printed = False
-        while reader is not None and (piece := reader.read()):
-            printer.write(piece)
-            printed = True
+        if reader is not None:
+            _drain(reader, write)
+        if job.token != token:
+            # Short runs may have come and gone since the last look.
+            runs = timeline.attempts(queue.history(id)) if token else []
+            for passed in [run.token for run in runs if run.token > token] or [job.token]:
+                if reader is not None:
+                    reader.close()
+                reader = _reader(queue, id, passed, stream)
+                _drain(reader, write)
+            token = job.token
         if ended:
             return
-        if not printed:
-            queue.host.sleep(_POLL_S)
+        queue.host.sleep(_POLL_S)

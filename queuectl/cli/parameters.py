@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from queuectl.cli.root import App
-from queuectl.cli.text import counted
+from queuectl.cli.text import counted, printable
 from queuectl.domain.job import STATES, Job
-from queuectl.errors import Invalid, PartlyDone, QueuectlError
+from queuectl.errors import Invalid, NotFound, PartlyDone, QueuectlError, Rejected
 from queuectl.quantities import parse_duration_ms
 from queuectl.suggestion import did_you_mean
 
@@ -70,6 +70,9 @@ DURATION = Duration()
 STATE = State()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+jsonl_option = click.option(
+    "--jsonl", "as_jsonl", is_flag=True, help="Print JSON documents, one a line."
+)
 
 
 def filters(command: F) -> F:
@@ -131,7 +134,10 @@ def confirm(app: App, verb: str, ids: list[str], *, named: bool, yes: bool, dry_
         return False
     if named or yes or not sys.stdin.isatty():
         return True
-    return click.confirm(f"{verb} {counted(len(ids), 'job')}?", err=True)
+    agreed = click.confirm(f"{verb} {counted(len(ids), 'job')}?", err=True)
+    if not agreed:
+        app.say("nothing was changed")
+    return agreed
 
 
 def each(app: App, ids: list[str], act: Callable[[list[str]], Any], done: str) -> None:
@@ -142,27 +148,28 @@ def each(app: App, ids: list[str], act: Callable[[list[str]], Any], done: str) -
     try:
         act(ids)
         changed = ids
-    except QueuectlError:
+    except (Rejected, NotFound):
         if len(ids) == 1:
             raise
-        changed = _one_by_one(app, ids, act)
+        changed = _one_by_one(ids, act)
     for id in changed:
         click.echo(id)
     app.say(f"{done} {counted(len(changed), 'job')}")
     if len(changed) < len(ids):
-        raise PartlyDone(f"{len(ids) - len(changed)} of {counted(len(ids), 'job')} could not be")
+        left = len(ids) - len(changed)
+        raise PartlyDone(f"{left} of {counted(len(ids), 'job')} could not be {done}")
 
 
-def _one_by_one(app: App, ids: list[str], act: Callable[[list[str]], Any]) -> list[str]:
+def _one_by_one(ids: list[str], act: Callable[[list[str]], Any]) -> list[str]:
     changed = []
     error: QueuectlError | None = None
     for id in ids:
         try:
             act([id])
             changed.append(id)
-        except QueuectlError as failed:
+        except (Rejected, NotFound) as failed:
             error = failed
-            app.say(f"queuectl: {failed}")
+            click.echo(f"queuectl: {printable(str(failed))}", err=True)
     if error is not None and not changed:
         raise error
     return changed

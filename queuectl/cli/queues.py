@@ -12,12 +12,26 @@ from queuectl.cli.text import columns
 from queuectl.domain.job import STATES
 
 
-@click.group(cls=DefaultGroup, name="queue")
+@click.group(
+    cls=DefaultGroup,
+    name="queue",
+    epilog="""\b
+Examples:
+  queuectl queue
+  queuectl queue pause mail --reason "the server is down"
+  queuectl queue resume mail""",
+)
 def queue() -> None:
     """See, pause and resume queues (default: list)."""
 
 
-@queue.command("list")
+@queue.command(
+    "list",
+    epilog="""\b
+Examples:
+  queuectl queue list
+  queuectl queue list --json | jq '.[] | select(.paused)'""",
+)
 @json_option
 @pass_app
 def list_queues(app: App, as_json: bool) -> None:
@@ -52,23 +66,32 @@ def list_queues(app: App, as_json: bool) -> None:
         click.echo(columns(rows, ("QUEUE", "IS", *(each.upper() for each in STATES))))
 
 
-@queue.command()
+@queue.command(
+    epilog="""\b
+Examples:
+  queuectl queue pause mail
+  queuectl queue pause mail --reason "the server is down\""""
+)
 @click.argument("name")
 @click.option("--reason", default="", help="Why, for the history.")
 @pass_app
 def pause(app: App, name: str, reason: str) -> None:
     """Let no more jobs of a queue start; those that run go on."""
-    with app.open(create=True) as opened:
+    with app.open(create=None) as opened:
         opened.pause(name, reason=reason)
         app.say(f"queue {name} is paused; queuectl queue resume {name} goes on")
 
 
-@queue.command()
+@queue.command(
+    epilog="""\b
+Examples:
+  queuectl queue resume mail"""
+)
 @click.argument("name")
 @click.option("--reason", default="", help="Why, for the history.")
 @pass_app
 def resume(app: App, name: str, reason: str) -> None:
     """Let jobs of a paused queue start again."""
-    with app.open(create=True) as opened:
+    with app.open(create=None) as opened:
         opened.resume(name, reason=reason)
         app.say(f"queue {name} is open")

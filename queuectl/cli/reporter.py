@@ -9,7 +9,7 @@ import click
 
 from queuectl.cli.root import App
 from queuectl.cli.story import tell
-from queuectl.cli.text import printable, shorten
+from queuectl.cli.text import counted, printable, shorten
 from queuectl.events import vocabulary as v
 from queuectl.runtime.worker import Listener
 
@@ -33,7 +33,9 @@ class Reporter(Listener):
         self._write(text)
 
     def happened(self, event: v.Event) -> None:
-        if isinstance(event, v.JobCompleted):
+        if isinstance(event, v.WorkerStarted):
+            self._greet(event)
+        elif isinstance(event, v.JobCompleted):
             self._completed += 1
         elif isinstance(event, v.JobFailed):
             self._failed += 1
@@ -42,6 +44,13 @@ class Reporter(Listener):
                 self._write(f"{event.at[11:19]} {event.job} {self._tell(event)}")
         elif self._alive:
             self._draw()
+
+    def _greet(self, event: v.WorkerStarted) -> None:
+        served = f"queue {', '.join(event.queues)}" if event.queues else "all queues"
+        self._write(
+            f"worker {event.worker} started: {counted(event.slots, 'slot')}, {served},"
+            f" {self._queue.home.root}; Ctrl-C stops it"
+        )
 
     def _tell(self, event: v.JobEvent) -> str:
         if isinstance(event, v.JobClaimed):

@@ -12,6 +12,7 @@ import click
 
 from queuectl import __version__
 from queuectl.cli.text import wants_colour
+from queuectl.errors import Invalid
 from queuectl.suggestion import did_you_mean
 
 COMMANDS = {
@@ -32,7 +33,7 @@ COMMANDS = {
     "log": "log:log",
     "doctor": "doctor:doctor",
 }
-ALIASES = {"metrics": "stats", "ls": "list", "workers": "worker"}
+ALIASES = {"metrics": "stats", "ls": "list"}
 
 
 class App:
@@ -44,8 +45,8 @@ class App:
         self.colour = colour
 
     @contextmanager
-    def open(self, *, create: bool = False) -> Iterator[Any]:
-        """The queue; `create` makes one where there is none.
+    def open(self, *, create: bool | None = False) -> Iterator[Any]:
+        """The queue; `create` makes one where there is none, None only once something is accepted.
 
         From a damaged log comes what stands before the damage, and then the error.
         """
@@ -75,6 +76,7 @@ class LazyGroup(click.Group):
         module, _, attribute = target.partition(":")
         command = getattr(import_module(f"queuectl.cli.{module}"), attribute)
         assert isinstance(command, click.Command)
+        name_variables(command, f"QUEUECTL_{command.name}")
         return command
 
     def resolve_command(
@@ -83,7 +85,7 @@ class LazyGroup(click.Group):
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             hint = did_you_mean(args[0], [*COMMANDS, *ALIASES])
             raise click.UsageError(f"no such command {args[0]!r}{hint}", ctx)
-        return super().resolve_command(ctx, args)
+        return super().resolve_command(ctx, [ALIASES.get(args[0], args[0]), *args[1:]])
 
 
 class DefaultGroup(click.Group):
@@ -98,6 +100,17 @@ class DefaultGroup(click.Group):
                 raise click.UsageError(f"no such command {args[0]!r}{hint}", ctx)
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+
+def name_variables(command: click.Command, prefix: str) -> None:
+    """Let every option, in each of its long spellings, be given by a variable as well."""
+    for option in command.params:
+        # What only prints and leaves, like --version, is not for the environment.
+        if isinstance(option, click.Option) and option.expose_value:
+            names = [name[2:] for name in option.opts if name.startswith("--")]
+            option.envvar = [f"{prefix}_{name}".upper().replace("-", "_") for name in names]
+    for name, below in getattr(command, "commands", {}).items():
+        name_variables(below, f"{prefix}_{name}")
 
 
 @click.group(
@@ -128,7 +141,18 @@ Examples:
 @click.version_option(__version__, prog_name="queuectl", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, data: str, quiet: bool, color: str) -> None:
-    """A background job queue for shell commands, on an append-only log you can trust."""
+    """A background job queue for shell commands, on an append-only log you can trust.
+
+    Every option can be given by an environment variable, too: QUEUECTL_DATA,
+    QUEUECTL_ENQUEUE_PRIORITY, QUEUECTL_WORKER_START_COUNT.
+    """
+    if not data:
+        raise Invalid("--data: it is empty; name the directory that the queue lives in")
+    if "://" in data:
+        raise Invalid(f"--data {data}: no log engine for such a URL is known; name a directory")
     colour = wants_colour(color, sys.stdout)
     ctx.color = colour
     ctx.obj = App(data, quiet, colour)
+
+
+name_variables(cli, "QUEUECTL")

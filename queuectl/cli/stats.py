@@ -36,7 +36,7 @@ Examples:
 @json_option
 @pass_app
 def stats(app: App, by: str | None, as_json: bool) -> None:
-    """Show totals, throughput, waiting and running times, and how much fails.
+    """Show totals, throughput, times, and how much fails.
 
     Waiting is from the moment a job could have run to its start.
     """
@@ -50,7 +50,8 @@ def stats(app: App, by: str | None, as_json: bool) -> None:
             emit(document)
             return
         for name, value in document.items():
-            click.echo(f"{name.replace('_', ' ') + ':':<24}{_shown(name, value)}")
+            label = name.removesuffix("_seconds").replace("_", " ")
+            click.echo(f"{label + ':':<24}{_shown(name, value)}")
 
 
 def _document(done: Statistics, counts: dict[str, int], now: str) -> dict[str, Any]:

@@ -9,11 +9,10 @@ from typing import IO
 
 from queuectl.quantities import format_duration
 
-# C0, DEL, C1, and what can turn the direction of text around.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_UNSAFE_IN_OUTPUT = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
+# DEL, C1, line separators, what can turn the direction of text around, and halves of characters.
+_ALWAYS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_UNSAFE = re.compile(f"[\x00-\x1f{_ALWAYS}]")
+_UNSAFE_IN_OUTPUT = re.compile(f"[\x00-\x08\x0b-\x1f{_ALWAYS}]")
 _COLOURS = {
     "pending": "cyan",
     "processing": "blue",
@@ -48,10 +47,15 @@ def printable_output(text: str) -> str:
     return _UNSAFE_IN_OUTPUT.sub(_escaped, text)
 
 
-def shorten(text: str, width: int) -> str:
-    """One safe line of at most `width` characters."""
+def printable_json(text: str) -> str:
+    """The same for a JSON document, which stays the same document."""
+    return _UNSAFE_IN_OUTPUT.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def shorten(text: str, width: int | None) -> str:
+    """One safe line of at most `width` characters; None for as many as there are."""
     text = printable(text)
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return text if width is None or len(text) <= width else text[: width - 1] + "…"
 
 
 def state_name(state: str, colour: bool) -> str:

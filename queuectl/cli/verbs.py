@@ -33,7 +33,10 @@ def cancel(
     yes: bool,
     reason: str,
 ) -> None:
-    """Call jobs off; one that is running is ended with its whole process group."""
+    """Call jobs off.
+
+    One that is running is ended with its whole process group.
+    """
     with app.open() as queue:
         ids = chosen(queue, names, every=every, states=_LIVE, queues=queues, tags=tags)
         if confirm(app, "cancel", ids, named=bool(names), yes=yes, dry_run=dry_run):

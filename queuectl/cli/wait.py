@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from queuectl.cli.parameters import DURATION, pass_app
+from queuectl.cli.parameters import DURATION, json_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import counted
 from queuectl.domain.job import COMPLETED, FINISHED
@@ -17,6 +17,7 @@ _POLL_S = 0.02
     epilog="""\b
 Examples:
   queuectl wait job1 job2
+  queuectl wait job1 --json | jq -r '.[].run_seconds'
   queuectl wait --timeout 5m --exit-code "$(queuectl -q enqueue 'make test')\""""
 )
 @click.argument("names", nargs=-1, required=True, metavar="ID...")
@@ -24,11 +25,15 @@ Examples:
     "--timeout", type=DURATION, metavar="DURATION", help="Give up after this; exit code 5."
 )
 @click.option("--exit-code", is_flag=True, help="Exit with the job's own exit code.")
+@json_option
 @pass_app
-def wait(app: App, names: tuple[str, ...], timeout: int | None, exit_code: bool) -> int:
+def wait(
+    app: App, names: tuple[str, ...], timeout: int | None, exit_code: bool, as_json: bool
+) -> int:
     """Return when the jobs have ended: completed, dead or cancelled.
 
-    Exits 0 if all have completed, 1 if not. Prints each id with its state.
+    Exits 0 if all have completed, 1 if not. Prints each id with its state as soon as it has ended;
+    with --json the jobs, once all have.
     """
     with app.open() as queue:
         ids = list(dict.fromkeys(queue.get(name).id for name in names))
@@ -45,12 +50,17 @@ def wait(app: App, names: tuple[str, ...], timeout: int | None, exit_code: bool)
                     waiting.remove(id)
                     state = job.state if job else "purged"
                     failed += state != COMPLETED
-                    click.echo(f"{id} {state}")
+                    if not as_json:
+                        click.echo(f"{id} {state}")
             if not waiting:
                 break
             if until is not None and queue.host.monotonic_s() >= until:
                 raise WaitTimedOut(f"{counted(len(waiting), 'job')} not ended yet: {waiting[0]}")
             queue.host.sleep(_POLL_S)
+        if as_json:
+            from queuectl.cli.documents import emit, job_document
+
+            emit([job_document(job) for id in ids if (job := table.get(id))])
         if exit_code:
             job = queue.known.jobs.get(ids[0])
             code = job.exit_code if job else None

@@ -19,8 +19,21 @@ _STOP_POLL_S = 0.02
 class _WorkerGroup(DefaultGroup):
     default = "start"
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args[:1] == ["--stop"]:
+            args = ["stop", *args[1:]]
+        return super().parse_args(ctx, args)
 
-@click.group(cls=_WorkerGroup, name="worker")
+
+@click.group(
+    cls=_WorkerGroup,
+    name="worker",
+    epilog="""\b
+Examples:
+  queuectl worker -c 4                     as worker start; its --help has the options
+  queuectl worker list
+  queuectl worker stop                     as worker --stop""",
+)
 def worker() -> None:
     """Run jobs, and look after the processes that do (default: start)."""
 
@@ -67,11 +80,8 @@ Examples:
     "--grace", type=DURATION, metavar="DURATION", help="From asking a job to end to making it."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Say what happens to every job.")
-@click.option("--stop", "stop_all", is_flag=True, hidden=True)
 @pass_app
-@click.pass_context
 def start(
-    ctx: click.Context,
     app: App,
     count: int,
     queues: tuple[str, ...],
@@ -82,16 +92,12 @@ def start(
     burst: str | None,
     grace: int | None,
     verbose: bool,
-    stop_all: bool,
 ) -> None:
-    """Run jobs here until Ctrl-C, SIGTERM or `queuectl worker stop`.
+    """Run jobs here until Ctrl-C, SIGTERM or worker stop.
 
     A stop lets running jobs finish within the grace period, and hands those back that do not. A
     second signal ends them at once.
     """
-    if stop_all:
-        ctx.invoke(stop)
-        return
     from queuectl.cli.reporter import Reporter
     from queuectl.domain.settings import parse_base
     from queuectl.domain.submission import check_queue
@@ -120,20 +126,21 @@ def start(
     with app.open(create=True) as queue:
         reporter = Reporter(app, queue, verbose=verbose)
         running = Worker(queue, options, reporter)
-        served = f"queue {', '.join(queues)}" if queues else "all queues"
-        reporter.note(
-            f"worker {running.id} started: {counted(count, 'slot')}, {served}, {queue.home.root};"
-            " Ctrl-C stops it"
-        )
         reason = running.run()
         reporter.close(f"worker {running.id} stopped: {reason}")
 
 
-@worker.command()
+@worker.command(
+    epilog="""\b
+Examples:
+  queuectl worker stop
+  queuectl worker stop --timeout 30s
+  queuectl worker stop --no-wait"""
+)
 @click.option("--no-wait", is_flag=True, help="Return at once.")
 @click.option("--timeout", type=DURATION, metavar="DURATION", help="Wait no longer than this.")
 @pass_app
-def stop(app: App, no_wait: bool = False, timeout: int | None = None) -> None:
+def stop(app: App, no_wait: bool, timeout: int | None) -> None:
     """Ask all workers to stop, and return when they have.
 
     Only workers that run now are asked: one started later is not. Prints their ids.
@@ -156,7 +163,13 @@ def stop(app: App, no_wait: bool = False, timeout: int | None = None) -> None:
         app.say(f"{counted(len(asked), 'worker')} {verb}")
 
 
-@worker.command("list")
+@worker.command(
+    "list",
+    epilog="""\b
+Examples:
+  queuectl worker list
+  queuectl worker list --json | jq -r '.[].current_job'""",
+)
 @json_option
 @pass_app
 def list_workers(app: App, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from queuectl.quantities import (
     parse_duration_ms,
     parse_size,
 )
+from queuectl.suggestion import did_you_mean
 
 COUNT_MAX = 1_000_000
 
@@ -170,7 +171,8 @@ def find(key: str) -> Setting:
         return _DELAY_BASE
     setting = _BY_KEY.get(_ALIASES.get(plain, plain))
     if setting is None:
-        raise Invalid(f"unknown setting {key!r}: it is one of {', '.join(_BY_KEY)}")
+        hint = did_you_mean(plain, keys()) or f": it is one of {', '.join(_BY_KEY)}"
+        raise Invalid(f"unknown setting {key!r}{hint}")
     return setting
 
 

@@ -27,6 +27,7 @@ WORDS_BYTES_MAX = 512 * 1024
 PRIORITY_MAX = 1 << 53
 TAGS_MAX = 100
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,127}")
 
 ALIASES = {"max_attempts": "max_retries", "run_after": "run_at"}
@@ -74,13 +75,16 @@ class Submission:
         given = dict(self._defaults)
         job = None
         for name, value in fields.items():
-            name = ALIASES.get(name, name)
+            if name in ALIASES:
+                name = ALIASES[name]
+                if name in fields:
+                    raise Invalid(f"{name}: it is given twice, under two of its names")
             if name == "id":
-                job = _id(value)
+                job = None if value is None else _id(value)
                 continue
             reader = _READERS.get(name)
             if reader is None:
-                raise Invalid(f"unknown field {name!r}{_right_fields(name)}")
+                raise Invalid(f"unknown field {_shorten(name)}{_right_fields(name)}")
             if value is not None:
                 given.update(reader(name, value))
         delay_ms = given.pop("delay_ms", None)
@@ -144,7 +148,7 @@ def _id(value: object) -> str:
         value = str(value)
     if not isinstance(value, str) or not ids.is_valid(value):
         raise _wrong(
-            "id", value, "1 to 128 of A-Z a-z 0-9 . _ : - and must not start with '.' or '-'"
+            "id", value, "an id: 1 to 128 of A-Z a-z 0-9 . _ : -, not beginning with '.' or '-'"
         )
     return value
 
@@ -169,14 +173,15 @@ def _argv(name: str, value: object) -> dict[str, Any]:
 
 def _whole(name: str, value: object, low: int, high: int) -> int:
     if isinstance(value, str):
-        try:
-            value = int(value)
-        except ValueError:
-            raise _wrong(name, value, "a whole number") from None
+        if not _WHOLE.fullmatch(value):
+            raise _wrong(name, value, "a whole number")
+        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong(name, value, "a whole number")
     if not low <= value <= high:
-        raise Invalid(f"{name}: {value} is out of range, it is from {low} to {high}")
+        raise Invalid(
+            f"{name}: {_shorten(value)} is out of range, it is from {low} to {high}"
+        )
     return value
 
 
