@@ -186,7 +186,8 @@ class Queue:
             for spec in specs if given else ():
                 if spec.job in given:
                     decide(self.known.jobs.get(spec.job), c.Enqueue(job=spec.job, spec=spec))
-            return [Batch(specs, dict.fromkeys(given, 0))]
+            # Not 0: an id is free again once its job was purged, and that stays in the log.
+            return [Batch(specs, dict.fromkeys(given, self.known.offset))]
 
         self.transact(batches)
         return [spec.job for spec in specs]
