@@ -21,6 +21,8 @@ from types import ModuleType
 from typing import Any
 
 _LOCK_POLL_S = 0.001
+_LOCK_FD_MIN = 600
+"""Locks that children inherit lie above what scripts use themselves: `exec 9>file` closes one."""
 _WAIT_S_MAX = 86_400.0
 """The system takes no more than 24 days."""
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -257,7 +259,12 @@ class Host:
         except BlockingIOError:
             os.close(fd)
             return None
-        return fd
+        try:
+            high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOCK_FD_MIN)
+        except OSError:  # this process may not have as many
+            return fd
+        os.close(fd)
+        return high
 
     def is_held(self, path: str) -> bool:
         """Whether some living process holds the lock on `path`; no file, no holder."""

@@ -331,6 +331,20 @@ def test_a_helper_of_a_job_that_goes_on_is_left_alone(site: Site) -> None:
     worker.stop()
 
 
+def test_descriptors_that_a_script_uses_do_not_cost_it_its_lock(site: Site) -> None:
+    redirections = " ".join(f"{fd}>/dev/null" for fd in range(3, 256))
+    go = site.root / "go"
+    id = site.add(argv=["bash", "-c", f"exec {redirections}; until [ -e '{go}' ]; do :; done"])
+    worker = site.start()
+    site.reaches(id, "processing")
+    lock = site.queue.home.slot_lock(site.job(id).worker, 1)
+    time.sleep(0.3)
+    assert site.queue.host.is_held(lock)
+    go.touch()
+    site.reaches(id, "completed")
+    worker.stop()
+
+
 # ---- retries
 
 

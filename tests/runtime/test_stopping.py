@@ -73,12 +73,11 @@ def test_a_second_signal_ends_everything_at_once(site: Site, told: bool) -> None
 def test_signals_without_end_leave_no_files(site: Site) -> None:
     worker = site.start()
     started(site, "trap '' TERM; sleep 60; sleep 60")
-    while worker.process.poll() is None and not any("ended" in line for line in worker.said()):
+    while worker.process.poll() is None:
         worker.send(signal.SIGTERM)
         time.sleep(0.0005)
-    worker.ended()
-    assert "ended: stopped" in worker.said()
     assert site.run_files() == []
+    assert not site.queue.state.workers.rows
 
 
 def test_nohup_is_respected(site: Site) -> None:
@@ -141,7 +140,7 @@ def test_cancel_and_completion_race_to_one_outcome(site: Site) -> None:
     ids = []
     for number in range(40):
         ids.append(site.add("true"))
-        time.sleep(number / 5_000)
+        time.sleep(number / 1_000)
         try:
             site.queue.cancel([ids[-1]])
         except Rejected:
