@@ -51,15 +51,10 @@ def test_encode(benchmark: Any, events: list[v.Event]) -> None:
     benchmark(lambda: [codec.encode(event) for event in events])
 
 
-def test_frame(benchmark: Any, events: list[v.Event]) -> None:
+def test_frame_batch(benchmark: Any, events: list[v.Event]) -> None:
     payloads = [codec.encode(event) for event in events]
 
-    def frame_all() -> None:
-        crc = 0
-        for payload in payloads:
-            _, crc = codec.frame(payload, crc, 1, "2026-11-22T02:31:00.000214Z", False)
-
-    benchmark(frame_all)
+    benchmark(codec.frame_batch, payloads, 0, 1, "2026-11-22T02:31:00.000214Z")
 
 
 def test_decode(benchmark: Any, log: FileLog) -> None:

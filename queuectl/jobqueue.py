@@ -179,13 +179,11 @@ class Queue:
         `where(index)` names the origin of a job in errors; `progress(count)` hears how many have
         been looked at.
         """
-        specs = self._specify(jobs, where, progress)
-        given = {spec.job for spec, fields in zip(specs, jobs, strict=True) if "id" in fields}
+        specs, given = self._specify(jobs, where, progress)
 
         def batches() -> list[Batch]:
-            for spec in specs if given else ():
-                if spec.job in given:
-                    decide(self.known.jobs.get(spec.job), c.Enqueue(job=spec.job, spec=spec))
+            for id, spec in given.items():
+                decide(self.known.jobs.get(id), c.Enqueue(job=id, spec=spec))
             # Not 0: an id is free again once its job was purged, and that stays in the log.
             return [Batch(specs, dict.fromkeys(given, self.known.offset))]
 
@@ -197,7 +195,8 @@ class Queue:
         jobs: Sequence[Mapping[str, Any]],
         where: Callable[[int], str],
         progress: Callable[[int], None] | None,
-    ) -> list[v.JobEnqueued]:
+    ) -> tuple[list[v.JobEnqueued], dict[str, v.JobEnqueued]]:
+        """The jobs, and by id those of them that came with one."""
         now_us = self.host.now_us()
         submission = Submission(
             self.state.settings,
@@ -205,20 +204,23 @@ class Queue:
             cwd=self.host.directory(),
             actor=self.actor,
         )
-        random = self.host.random(10)
+        ids = self._ids.make_many(len(jobs), now_us, self.host.random(10))
+        new_id = iter(ids).__next__
         specs = []
-        names: dict[str, int] = {}
+        given: dict[str, v.JobEnqueued] = {}
         for index, fields in enumerate(jobs):
             try:
-                spec = submission.job(fields, lambda: self._ids.make(now_us, random))
+                spec = submission.job(fields, new_id)
             except Invalid as error:
                 raise Invalid(f"{where(index)}{error}") from None
-            if names.setdefault(spec.job, index) != index:
-                raise Invalid(f"{where(index)}id: {spec.job} stands here a second time")
+            if "id" in fields:
+                if spec.job in given:
+                    raise Invalid(f"{where(index)}id: {spec.job} stands here a second time")
+                given[spec.job] = spec
             specs.append(spec)
             if progress is not None and index % 1000 == 0:
                 progress(index)
-        return specs
+        return specs, given
 
     # ---- everything else that can be asked
 

@@ -4,8 +4,8 @@ A line is a flat JSON object in UTF-8. Its first field is `crc`: eight hex digit
 every byte after them up to the newline, continued from the line before. So the crc of a line
 is the crc of all lines so far, and an altered, missing or reordered line shows.
 
-Writing is orjson and reading is msgspec on purpose: two independent implementations check each
-other in every round trip.
+The tests read every line with orjson as well: an independent implementation, so that a slip of
+msgspec, which writes and reads here, cannot hide.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
-import orjson
 
 from queuectl.errors import Newer
 from queuectl.events.vocabulary import AnyEvent, Event, Fact
@@ -24,6 +23,7 @@ LINE_BYTES_MAX = 1 << 20
 FORMAT = 1
 _START = b'{"crc":"'
 _COVERED = len(_START) + 8
+_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyEvent)
 
 
@@ -61,7 +61,7 @@ class BadLine(Exception):
 
 def encode(fact: Fact) -> bytes:
     """The fact alone, before the log adds its place; `{"type":…}` with defaults left out."""
-    return orjson.dumps(msgspec.to_builtins(fact))
+    return _encoder.encode(fact)
 
 
 def frame(payload: bytes, crc: int, offset: int, at: str, more: bool) -> tuple[bytes, int]:
@@ -75,9 +75,27 @@ def frame(payload: bytes, crc: int, offset: int, at: str, more: bool) -> tuple[b
     return _seal(covered, crc)
 
 
+def frame_batch(payloads: Sequence[bytes], crc: int, offset: int, at: str) -> tuple[bytes, int]:
+    """The lines of a whole batch of encoded facts, and the crc of the last of them.
+
+    What `frame` would make of each, the first at `offset`, in less than half of the time.
+    """
+    end = b',"at":"%s",' % at.encode()
+    more = end + b'"more":true,'
+    last = offset + len(payloads) - 1
+    pieces: list[bytes] = []
+    for payload in payloads:
+        covered = b'","offset":%d%s%s' % (offset, more if offset < last else end, payload[1:])
+        crc = crc32(covered, crc)
+        # Joined once: to make each line by itself copies it twice more.
+        pieces += (_START, b"%08x" % crc, covered, b"\n")
+        offset += 1
+    return b"".join(pieces), crc
+
+
 def frame_header(header: Header) -> tuple[bytes, int]:
     """The first line of a segment, and its crc."""
-    payload = orjson.dumps(msgspec.to_builtins(header))
+    payload = _encoder.encode(header)
     return _seal(b'",%s\n' % payload[1:], int(header.previous_crc, 16))
 
 

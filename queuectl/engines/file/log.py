@@ -89,21 +89,21 @@ class FileLog(FileReader):
     # ---- appending
 
     def append(self, batches: Sequence[Batch]) -> list[Event]:
-        facts = [fact for batch in batches for fact in batch.facts]
-        if not facts:
+        payloads = [[codec.encode(fact) for fact in batch.facts] for batch in batches]
+        count = sum(map(len, payloads))
+        if not count:
             return []
-        payloads = [codec.encode(fact) for fact in facts]
         with self.exclusive(), self._stopping():
             fd, mark = self._ready_to_write()
             self._check_expected(batches, mark)
             if mark.position > self._segment_bytes_max and mark.offset >= mark.segment:
                 fd, mark = self._rotate(fd, mark)
             at = max(mark.at, instants.from_us(self._host.now_us()))
-            data, crc = _lines(batches, payloads, mark, at)
+            data, crc = _lines(payloads, mark, at)
             essential = all(batch.essential for batch in batches)
             mark = self._reserve(fd, mark, len(data), essential)
             self._write_durably(fd, mark, data)
-            offset = mark.offset + len(facts)
+            offset = mark.offset + count
             position = mark.position + len(data)
             if mark.offset == (self._tail.offset if self._tail else 0):
                 self._tail = Place(mark.segment, position, crc, offset)
@@ -306,20 +306,14 @@ class FileLog(FileReader):
         self._writing = (0, 0, -1)
 
 
-def _lines(
-    batches: Sequence[Batch], payloads: Sequence[bytes], mark: Mark, at: str
-) -> tuple[bytes, int]:
-    """The bytes to append, and the crc of their last line."""
+def _lines(batches: Sequence[Sequence[bytes]], mark: Mark, at: str) -> tuple[bytes, int]:
+    """The bytes to append for batches of encoded facts, and the crc of their last line."""
     lines = []
-    offset, crc = mark.offset, mark.crc
-    waiting = iter(payloads)
-    for batch in batches:
-        more = len(batch.facts)
-        while more:
-            more -= 1
-            offset += 1
-            line, crc = codec.frame(next(waiting), crc, offset, at, more > 0)
-            lines.append(line)
+    offset, crc = mark.offset + 1, mark.crc
+    for payloads in batches:
+        data, crc = codec.frame_batch(payloads, crc, offset, at)
+        lines.append(data)
+        offset += len(payloads)
     return b"".join(lines), crc
 
 
