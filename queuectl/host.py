@@ -127,10 +127,17 @@ class Host:
     truncate = staticmethod(os.ftruncate)
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
-    exists = staticmethod(os.path.lexists)
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at `path`; raises where one may not even look."""
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def file_size(self, path: str) -> int:
         """Bytes in the file at `path`; 0 where there is none."""
