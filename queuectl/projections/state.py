@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from queuectl.domain import settings as rules
 from queuectl.domain.evolve import ADVANCE
@@ -42,7 +42,7 @@ class State:
         self.ready  # noqa: B018 - makes sure that they are kept
         return self._counts
 
-    def apply(self, events: Iterable[v.Event]) -> None:
+    def apply(self, events: Sequence[v.Event]) -> None:
         """Fold events in; they go on from `offset`."""
         rows = self.jobs.rows
         statistics = self.statistics
@@ -76,7 +76,7 @@ class State:
             else:
                 statistics.count(event)
         if event is not None:
-            statistics.reached(event.at)
+            statistics.reached(events[0].at, event.at)
             self.offset = event.offset
 
     def _apply_other(self, event: v.Event) -> None:

@@ -92,9 +92,9 @@ class Statistics:
             case v.JobCancelled():
                 self.cancelled += 1
 
-    def reached(self, at: str) -> None:
-        """A piece of the log that ends at the time `at` has been counted."""
-        self.first_at = self.first_at or at
-        self.last_at = at
+    def reached(self, first_at: str, last_at: str) -> None:
+        """A piece of the log between two times has been counted."""
+        self.first_at = self.first_at or first_at
+        self.last_at = last_at
         self.wait.settle()
         self.run.settle()

@@ -1,0 +1,117 @@
+"""The plan of the house, read from the code itself: who may import whom, and how big things get."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "queuectl"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FLOORS = {
+    **dict.fromkeys(["errors", "instants", "quantities", "ids", "host", "home", "suggestion"], 0),
+    "processes": 0,
+    "events": 1,
+    "domain": 2,
+    "engines": 2,
+    "projections": 3,
+    "jobqueue": 4,
+    "runtime": 5,
+    "cli": 6,
+}
+GROUND = {"processes", "home", "host", "errors", "suggestion", "quantities", "ids", "instants"}
+"""The ground floor is one room: its modules may use each other."""
+LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+OWN_DOORS = {
+    "host.py": "it is the door",
+    "processes.py": "the part of the door for processes",
+    "cli/__init__.py": "its own standard output, when the reader of it has gone",
+    "cli/enqueue.py": "the file that --file names",
+    "cli/log.py": "how often a progress bar is drawn",
+    "cli/status.py": "how often --watch draws",
+}
+"""Who calls the system, and for what."""
+SYSTEM = {
+    *["os.open", "os.write", "os.pwrite", "os.fsync", "os.fdatasync", "os.rename", "os.unlink"],
+    *["os.kill", "os.killpg", "os.fork", "time.time", "time.time_ns", "time.sleep"],
+    *["time.monotonic", "os.urandom", "open"],
+}
+by_module = pytest.mark.parametrize(
+    "module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE))
+)
+
+
+def parse(module: Path) -> ast.Module:
+    return ast.parse(module.read_text())
+
+
+def room(module: Path) -> str:
+    return module.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def own_imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Every import of the package's own, with the room it is from."""
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "own imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "queuectl" and len(parts) > 1:
+                yield node, parts[1]  # type: ignore[misc]
+
+
+def test_every_room_stands_on_a_floor() -> None:
+    assert {room(module) for module in MODULES} <= {*FLOORS, "__init__", "__main__"}
+
+
+@by_module
+def test_a_module_imports_only_from_floors_below_or_its_own_room(module: Path) -> None:
+    here = room(module)
+    if here in ("__init__", "__main__"):
+        return
+    for node, there in own_imports(parse(module)):
+        if there in ("__version__", here) or (here in GROUND and there in GROUND):
+            continue
+        assert FLOORS[there] < FLOORS[here], f"line {node.lineno}: {here} imports {there}"
+
+
+@by_module
+def test_own_imports_inside_functions_only_where_start_up_counts(module: Path) -> None:
+    if room(module) in ("cli", "__init__"):
+        return
+    for function in ast.walk(parse(module)):
+        if isinstance(function, ast.FunctionDef):
+            assert [there for _, there in own_imports(function)] == []
+
+
+@by_module
+def test_a_module_begins_by_saying_what_it_is_for(module: Path) -> None:
+    if module.name == "__main__.py":
+        return
+    assert ast.get_docstring(parse(module))
+
+
+@by_module
+def test_modules_and_functions_keep_their_size(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= LINES_MAX
+    for function in ast.walk(parse(module)):
+        if isinstance(function, ast.FunctionDef):
+            length = (function.end_lineno or 0) - function.lineno + 1
+            assert length <= FUNCTION_LINES_MAX, f"{function.name} has {length} lines"
+
+
+@by_module
+def test_only_the_host_calls_the_system(module: Path) -> None:
+    if str(module.relative_to(PACKAGE)) in OWN_DOORS:
+        return
+    calls = {
+        ast.unparse(node.func) for node in ast.walk(parse(module)) if isinstance(node, ast.Call)
+    }
+    assert calls & SYSTEM == set()
