@@ -183,6 +183,28 @@ def test_the_page_s_reader_finds_what_is_wrong(reader: Path, tmp_path: Path) -> 
     assert len(torn.stdout.splitlines()) == 8
 
 
+# ---- the architecture
+
+
+def test_the_tree_of_the_architecture_page_is_the_tree() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    tree = next(code for _, code in _FENCE.findall(page) if code.startswith("queuectl/\n"))
+    shown: set[str] = set()
+    folders: list[str] = []
+    for line in tree.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0]
+        folders[depth:] = [name]
+        if name.endswith(".py"):
+            shown.add("".join(folders))
+    there = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "queuectl").rglob("*.py")
+        if not path.name.startswith("__") and "cli" not in path.parts
+    }
+    assert shown == there
+
+
 # ---- the Python API
 
 
