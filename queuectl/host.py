@@ -11,14 +11,14 @@ import errno
 import fcntl
 import os
 import select
-import signal
 import stat
 import sys
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from types import ModuleType
-from typing import Any
+
+from queuectl.processes import Processes
 
 _LOCK_POLL_S = 0.001
 _LOCK_FD_MIN = 600
@@ -47,7 +47,6 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 _LINUX = sys.platform == "linux"
 _FALLOC_FL_KEEP_SIZE = 1
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 @cache
@@ -58,7 +57,7 @@ def _filelock() -> ModuleType:
     return filelock
 
 
-class Host:
+class Host(Processes):
     """The real machine."""
 
     # ---- clock and chance
@@ -323,125 +322,3 @@ class Host:
         for fd in descriptors:
             poll.register(fd, select.POLLIN)
         return {fd for fd, _ in poll.poll(min(max(0.0, timeout_s), _WAIT_S_MAX) * 1000)}
-
-    # ---- processes
-
-    def spawn(
-        self,
-        argv: list[bytes],
-        cwd: bytes,
-        env: Mapping[bytes, bytes],
-        out: int,
-        err: int,
-        keep: int,
-    ) -> int:
-        """Start a program in a session and process group of its own; returns its pid.
-
-        `out` and `err` become its output, `keep` is inherited as it is, nothing else is. For the
-        main thread: `posix_spawn` costs a third of `subprocess.Popen`, but knows no working
-        directory, so this process steps there and back. An `OSError` names what it is about.
-        """
-        # Back, because whoever stands in a directory keeps its file system from being unmounted.
-        here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.chdir(cwd)
-            os.set_inheritable(keep, True)
-            try:
-                return os.posix_spawn(
-                    argv[0],
-                    argv,
-                    env,
-                    file_actions=[
-                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                        (os.POSIX_SPAWN_DUP2, out, 1),
-                        (os.POSIX_SPAWN_DUP2, err, 2),
-                    ],
-                    setsid=True,
-                    setsigmask=(),
-                    # Python ignores these two; a shell expects them as the system has them.
-                    setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
-                )
-            finally:
-                os.set_inheritable(keep, False)
-                os.fchdir(here)
-        finally:
-            os.close(here)
-
-    def has_ended(self, pid: int) -> bool:
-        """Whether a child has ended; it stays to be reaped."""
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-    def reap(self, pid: int) -> tuple[int, Any]:
-        """(wait status, resource usage) of a child that has ended."""
-        _, status, usage = os.wait4(pid, 0)
-        return status, usage
-
-    def signal_group(self, pgid: int, signum: int) -> None:
-        """Signal every process of a group; a group that is gone is no error."""
-        try:
-            os.killpg(pgid, signum)
-        except (ProcessLookupError, PermissionError):
-            pass
-
-    def processes_of(self, markers: Sequence[str], lock_paths: Iterable[str]) -> list[int]:
-        """Pids whose environment holds all `markers` (`NAME=value`) or who hold one of `lock_paths`
-        open, however far they went from their process group. Only Linux tells."""
-        paths = frozenset(map(os.path.realpath, lock_paths))
-        return [
-            int(name)
-            for name in (self.names("/proc") if _LINUX else ())
-            if name.isdigit() and int(name) != os.getpid()
-            if _is_marked(f"/proc/{name}", markers, paths)
-        ]
-
-    def is_marked(self, pid: int, markers: Sequence[str], lock_path: str) -> bool:
-        """Whether `processes_of` would find that process."""
-        return _is_marked(f"/proc/{pid}", markers, (os.path.realpath(lock_path),))
-
-    def group_and_session(self, pid: int) -> tuple[int, int]:
-        """(process group, session) of a process; zeros where it is gone."""
-        try:
-            return os.getpgid(pid), os.getsid(pid)
-        except ProcessLookupError:
-            return 0, 0
-
-    def kill(self, pid: int, signum: int) -> bool:
-        """Signal one process; False where it belongs to somebody else. One that is gone is no
-        error."""
-        try:
-            os.kill(pid, signum)
-        except ProcessLookupError:
-            pass
-        except PermissionError:
-            return False
-        return True
-
-    def adopt_orphans(self, wanted: bool) -> None:
-        """Whether processes whose parent has ended become children of this one instead of init's,
-        if they descend from it. Only Linux can."""
-        if _LINUX:
-            import ctypes
-
-            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(wanted), 0, 0, 0)
-
-    def children(self) -> list[int]:
-        """Pids of the children of the main thread, ended ones too. Only Linux tells."""
-        try:
-            pid = os.getpid()
-            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-                return [int(child) for child in file.read().split()]
-        except FileNotFoundError:
-            return []
-
-
-def _is_marked(process: str, markers: Sequence[str], lock_paths: Container[str]) -> bool:
-    try:
-        with open(f"{process}/environ", "rb") as file:
-            environment = b"\0" + file.read()
-        if all(b"\0%b\0" % marker.encode() in environment for marker in markers):
-            return True
-        return any(
-            os.readlink(f"{process}/fd/{fd}") in lock_paths for fd in os.listdir(f"{process}/fd")
-        )
-    except OSError:
-        return False

@@ -36,6 +36,8 @@ class Upkeep:
         self._looked_s = 0.0
         self._heard: dict[str, tuple[int, float]] = {}
         """Per worker the last event of it that was seen, and when it was seen (monotonic)."""
+        self._watches: dict[str, int] = {}
+        """Per worker a descriptor that tells of its end, at once and at no cost; -1 for none."""
         self.unfinished = False
         """Whether a worker that is gone still holds jobs, because processes of them still live."""
 
@@ -58,12 +60,40 @@ class Upkeep:
         self._looked_s = now
         events: list[v.Event] = []
         self.unfinished = False
+        self._watch()
         for row in self._rows():
             reason = row.id != self._own and self._why_gone(row, now)
             if reason:
                 events += self._expire(row, reason)
                 self.unfinished |= bool(row.holding)
         return events
+
+    def watches(self) -> list[int]:
+        """Descriptors that become readable when a worker's process has ended: then look."""
+        return [fd for fd in self._watches.values() if fd >= 0]
+
+    def close(self) -> None:
+        """Watch nobody any more."""
+        for fd in self.watches():
+            self._host.close(fd)
+        self._watches.clear()
+
+    def _watch(self) -> None:
+        """Watch exactly those who live. It is only a hint: what counts is the lock."""
+        for row in self._rows():
+            if row.id == self._own or row.boot != self._boot:
+                continue
+            fd = self._watches.get(row.id)
+            if fd is None:
+                self._watches[row.id] = self._host.watch_process(row.pid)
+            elif fd >= 0 and self._host.wait([fd], 0):
+                # Readable for ever now: it has been told once.
+                self._host.close(fd)
+                self._watches[row.id] = -1
+        for id in self._watches.keys() - self._queue.known.workers.rows.keys():
+            fd = self._watches.pop(id)
+            if fd >= 0:
+                self._host.close(fd)
 
     def _why_gone(self, row: WorkerRow, now: float) -> str:
         """Why the leases of that worker are void; empty while they are not."""

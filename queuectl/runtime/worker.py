@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from copy import copy
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from queuectl import instants
 from queuectl.domain import commands as c
 from queuectl.domain.job import Job
-from queuectl.errors import LockTimedOut, NoSpace
+from queuectl.errors import Invalid, LockTimedOut, NoSpace
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.ids import IdMaker
 from queuectl.jobqueue import Queue
 from queuectl.runtime.executor import SHORTAGES, Limits, NotStarted, Run
+from queuectl.runtime.options import Listener as Listener
+from queuectl.runtime.options import Options as Options
 from queuectl.runtime.orphans import Orphans
 from queuectl.runtime.signals import StopSignals
 from queuectl.runtime.upkeep import Upkeep, remove_run_files
@@ -27,41 +29,12 @@ from queuectl.runtime.upkeep import Upkeep, remove_run_files
 _WATCH_OTHERS_S = 0.25
 _LOCK_BUSY_S = 0.002
 _TRY_AGAIN_S = 1.0
+_DESCRIPTORS = 40
+"""What a worker may have open besides two files a slot."""
 _FREE_BYTES_MIN = 1 << 20
 """On a fuller disk a job could not even say why it failed."""
 
 _T = TypeVar("_T")
-
-
-class Listener:
-    """Hears what a worker does; does nothing with it."""
-
-    def note(self, text: str) -> None:
-        """Something that people should know, once."""
-
-    def happened(self, event: v.Event) -> None:
-        """An event that this worker has recorded."""
-
-
-class Options(NamedTuple):
-    """How a worker works."""
-
-    slots: int = 1
-    """How many jobs it runs at a time."""
-    queues: frozenset[str] | None = None
-    """The queues it serves; None for all."""
-    poll_ms: int | None = None
-    """How often it looks without being woken; None for the setting."""
-    limit: int | None = None
-    """How many jobs it starts at most."""
-    burst: str = ""
-    """End when nothing is left to run: `wait` counts jobs that wait for their time, `now` not."""
-    grace_ms: int | None = None
-    """From asking a job to end to making it; None for the setting."""
-    timeout_ms: int | None = None
-    """For jobs that were given no timeout of their own."""
-    backoff_base: float | None = None
-    """For jobs that were given no base of their own."""
 
 
 class Worker:
@@ -99,8 +72,15 @@ class Worker:
 
     def run(self) -> str:
         """Work until there is a reason to stop; returns it. Raises what the log raises when it can
-        no longer be trusted; nothing runs on then."""
+        no longer be trusted, and `Invalid` for more slots than it can have files open for; nothing
+        runs on then."""
         host, home = self._host, self._queue.home
+        needed = _DESCRIPTORS + 2 * self._options.slots
+        if needed > host.descriptors_max():
+            raise Invalid(
+                f"{self._options.slots} slots need {needed} open files, and this process may have"
+                f" {host.descriptors_max()}: raise that with ulimit -n, or use fewer slots"
+            )
         lock = host.hold(home.worker_lock(self.id))
         assert lock is not None
         bell = host.make_bell(home.worker_bell(self.id))
@@ -123,6 +103,7 @@ class Worker:
             finally:
                 self._end_everything()
                 host.adopt_orphans(False)
+                self._upkeep.close()
                 # Before the lock: a stop has returned once that is free.
                 remove_run_files(self._queue, self.id)
                 for descriptor in (lock, *self._locks.values()):
@@ -340,8 +321,11 @@ class Worker:
             until_s = min(until_s, max(self._next_claim_s(now_s), self._claim_s))
         if self._upkeep.others_hold_jobs():
             until_s = min(until_s, self._watch_s)
-        if self._host.wait([bell], until_s - now_s):
+        heard = self._host.wait([bell, *self._upkeep.watches()], until_s - now_s)
+        if bell in heard:
             self._host.silence(bell)
+        if heard - {bell}:
+            self._watch_s = 0.0  # one of the others has ended
 
     def _next_claim_s(self, now_s: float) -> float:
         """When a free slot may find a job (monotonic seconds)."""
