@@ -115,7 +115,7 @@ def test_a_nearly_right_job_gets_a_hint(played: Shell) -> None:
 @pytest.mark.parametrize(
     "alias, name",
     [
-        ("metrics", "stats --json"),
+        ("metrics --by queue", "stats --by queue"),
         ("ls", "list"),
         ("dlq", "dlq list"),
         ("config", "config list"),
