@@ -42,6 +42,8 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, and say by the exit code whether every goal was met."""
     options = _options()
+    # Where this is set, every process would compile all of queuectl anew, which no user's does.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     place = options.data or os.path.join("data", time.strftime("bench-%Y%m%d-%H%M%S"))
     os.makedirs(place, mode=0o700, exist_ok=True)
     run = Run(os.path.abspath(place), options.quick)

@@ -7,8 +7,8 @@ default written here, wrong types are refused. A key has one JSON type across al
 Durations are integer milliseconds, times are `Instant` text, sizes are bytes.
 """
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: msgspec would have to evaluate the annotations from
+# text, for each kind those of its bases as well, which takes 2 ms of every start.
 from collections.abc import Sequence
 from typing import Union
 
