@@ -168,11 +168,8 @@ class Shell:
 
     def worker(self, *options: str) -> Background:
         """A worker in the background, once it is up."""
-        before = len(self.ok("worker", "list", "--json").json) if self.data.exists() else 0
         started = self.start("worker", "start", *options)
-        eventually(
-            lambda: self.data.exists() and len(self("worker", "list", "--json").json) > before
-        )
+        eventually(lambda: " started: " in started.err or started.process.poll() is not None)
         return started
 
     def close(self) -> None:

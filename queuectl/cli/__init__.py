@@ -53,10 +53,9 @@ def run(arguments: list[str]) -> int:
         return _fail(_usage(error), error.exit_code, error)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", INTERRUPTED, None)
-    except BrokenPipeError:
-        # Whoever was reading has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+    except SystemExit as leaving:
+        # So click leaves after completing a word, and where whoever was reading has seen enough.
+        return BROKEN_PIPE if leaving.code else 0
     except OSError as error:
         return _fail_of(error)
     except Exception as error:

@@ -23,7 +23,9 @@ SHOWING = ["list", "show evil", "history evil", "logs evil", "status", "log tail
 def test_nothing_raw_reaches_a_terminal(played: Shell, words: str) -> None:
     answer = played.terminal(*words.split())
     assert answer.code == 0
-    shown = _COLOUR.sub("", answer.out).replace("\r\n", "\n") if "--json" not in words else answer.out
+    shown = (
+        _COLOUR.sub("", answer.out).replace("\r\n", "\n") if "--json" not in words else answer.out
+    )
     if "json" in words or words.startswith(("logs", "history", "log ")):
         assert "\x1b" not in answer.out, "these know no colours"
     assert not _UNSAFE.search(shown.replace("\r\n", "\n"))
@@ -39,7 +41,9 @@ def test_json_on_a_terminal_is_the_same_document(played: Shell) -> None:
 
 def test_a_worker_on_a_terminal(shell: Shell) -> None:
     """One living line, and safe words with -v."""
-    shell.add("--id", "a", "--max-retries", "1", "-c", "printf '\\033[31mboom\\n' >&2; exit 1 # \x1b")
+    shell.add(
+        "--id", "a", "--max-retries", "1", "-c", "printf '\\033[31mboom\\n' >&2; exit 1 # \x1b"
+    )
     answer = shell.terminal("worker", "--burst", "-v")
     assert "boom" in answer.out and "\x1b" not in answer.out
     shell.ok("enqueue", "-", stdin=b"true\n" * 3)

@@ -146,7 +146,9 @@ def test_cancel_ends_the_whole_group(shell: Shell) -> None:
     shell.worker()
     shell.add("--id", "a", "-c", f"sleep 60 & echo $! > {shell.directory}/pid; wait")
     shell.reaches("a", "processing")
-    pid = eventually(lambda: (shell.directory / "pid").exists() and (shell.directory / "pid").read_text().strip())
+    pid = eventually(
+        lambda: (shell.directory / "pid").exists() and (shell.directory / "pid").read_text().strip()
+    )
     shell.ok("cancel", "a")
     assert shell.program("wait", "a") == (1, "a cancelled\n", "")
     from workers import alive
