@@ -23,12 +23,9 @@ SHOWING = ["list", "show evil", "history evil", "logs evil", "status", "log tail
 def test_nothing_raw_reaches_a_terminal(played: Shell, words: str) -> None:
     answer = played.terminal(*words.split())
     assert answer.code == 0
-    shown = (
-        _COLOUR.sub("", answer.out).replace("\r\n", "\n") if "--json" not in words else answer.out
-    )
     if "json" in words or words.startswith(("logs", "history", "log ")):
         assert "\x1b" not in answer.out, "these know no colours"
-    assert not _UNSAFE.search(shown.replace("\r\n", "\n"))
+    assert not _UNSAFE.search(_COLOUR.sub("", answer.out).replace("\r\n", "\n"))
     if words == "logs evil":
         assert answer.out == "plain \\x1b[31mred\\x07 \\x9b \\u202eturned\r\n"
 

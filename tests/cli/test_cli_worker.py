@@ -1,4 +1,4 @@
-"""Workers as they are started, watched and stopped from the command line, and who waits for jobs."""
+"""Workers as they are started, watched and stopped by hand, and those who wait for their jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 import pytest
 from programs import Shell
-from workers import eventually
+from workers import alive, eventually
 
 
 def test_burst_waits_for_retries_and_delays(shell: Shell) -> None:
@@ -146,13 +146,10 @@ def test_cancel_ends_the_whole_group(shell: Shell) -> None:
     shell.worker()
     shell.add("--id", "a", "-c", f"sleep 60 & echo $! > {shell.directory}/pid; wait")
     shell.reaches("a", "processing")
-    pid = eventually(
-        lambda: (shell.directory / "pid").exists() and (shell.directory / "pid").read_text().strip()
-    )
+    written = shell.directory / "pid"
+    pid = eventually(lambda: written.exists() and written.read_text().strip())
     shell.ok("cancel", "a")
     assert shell.program("wait", "a") == (1, "a cancelled\n", "")
-    from workers import alive
-
     eventually(lambda: not alive(int(pid)))
 
 
@@ -205,7 +202,7 @@ def test_follow_the_log(shell: Shell) -> None:
     assert [json.loads(line)["job"] for line in following.out.splitlines()] == ["a", "b"]
     following.signal()
     assert following.ended().code == 130
-    assert following.err == "queuectl: interrupted\n"
+    assert following.err.strip() == "queuectl: interrupted"
 
 
 def test_watch_the_status(shell: Shell) -> None:

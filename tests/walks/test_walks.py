@@ -86,8 +86,10 @@ def test_a_retry_that_succeeds(shell: Shell) -> None:
         queuectl config set backoff-base 0.05 2>&1 | grep '50ms'
         queuectl enqueue '{"id":"flaky","command":"test -e ready || { touch ready; exit 1; }"}'
         queuectl enqueue "{\\"id\\":\\"at\\",\\"command\\":\\"true\\",
-            \\"run_at\\":\\"$(date -u -d '+1 second' +%Y-%m-%dT%H:%M:%SZ)\\"}"
-        for n in 1 2 3 4 5; do echo "{\\"command\\":\\"echo job $n\\",\\"priority\\":$n}"; done > jobs
+            \\"run_at\\":\\"$(date -u -d '+4 seconds' +%Y-%m-%dT%H:%M:%SZ)\\"}"
+        for n in 1 2 3 4 5; do
+            echo "{\\"command\\":\\"echo job $n\\",\\"priority\\":$n}"
+        done > jobs
         is "$(queuectl enqueue --file jobs | wc -l)" 5
         queuectl worker start -c 2 --burst --verbose 2> told
         grep 'flaky run 1 failed' told
