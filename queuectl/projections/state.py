@@ -26,7 +26,7 @@ class State:
     def __init__(self) -> None:
         self.offset = 0
         self.jobs = JobTable()
-        self.workers = Workers()
+        self._workers = Workers()
         self.statistics = Statistics()
         self.settings = Settings()
         self.paused: set[str] = set()
@@ -35,6 +35,12 @@ class State:
     @property
     def ready(self) -> ReadyIndex:
         return self._ready or self._make_indexes()
+
+    @property
+    def workers(self) -> Workers:
+        """The workers there are, with what they hold."""
+        self.ready  # noqa: B018 - makes sure that they are kept
+        return self._workers
 
     @property
     def counts(self) -> dict[str, int]:
@@ -88,7 +94,7 @@ class State:
             case v.QueueResumed():
                 self.paused.discard(event.queue)
             case _:
-                self.workers.apply(event)
+                self._workers.apply(event)
 
     def _make_indexes(self) -> ReadyIndex:
         self._ready = ready = ReadyIndex()
@@ -98,7 +104,7 @@ class State:
             if job.state in WAITING:
                 ready.add(job)
             elif job.held:
-                self.workers.holds(job)
+                self._workers.holds(job)
         return ready
 
     def _index(self, id: str, before: str, job: Job | None, event: v.Event) -> None:
@@ -113,6 +119,6 @@ class State:
             if job.state in WAITING:
                 self._ready.add(job)
             elif job.state == PROCESSING:
-                self.workers.holds(job)
+                self._workers.holds(job)
         if isinstance(event, v.AttemptEvent):
-            self.workers.heard(event)
+            self._workers.heard(event)
