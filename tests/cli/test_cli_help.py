@@ -143,3 +143,9 @@ def test_completion_knows_commands_and_states(shell: Shell) -> None:
         _QUEUECTL_COMPLETE="bash_complete", COMP_WORDS="queuectl list -s c", COMP_CWORD="3"
     )
     assert {line.partition(",")[2] for line in answer.lines} == {"completed", "cancelled"}
+
+
+def test_a_variable_of_somebody_else_changes_nothing(shell: Shell) -> None:
+    """Many containers set PROGRAM_VERSION and the like for themselves."""
+    others = {"QUEUECTL_VERSION": "1.2", "QUEUECTL_HELP": "1", "QUEUECTL_WORKER": "x"}
+    assert shell.ok("config", "get", "timeout", **others).out == "5m\n"
