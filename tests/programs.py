@@ -11,7 +11,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -220,7 +219,3 @@ class Background:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE_S)
-
-
-def elapsed_s(since_s: float) -> float:
-    return time.monotonic() - since_s
