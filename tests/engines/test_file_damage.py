@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from zlib import crc32
@@ -49,13 +50,12 @@ def test_every_bit_flipped_is_found_or_changes_nothing(
     (segment,) = tmp_path.glob("*.jsonl")
     data = segment.read_bytes()
     true = everything(log)
-    lock = (tmp_path / "LOCK").read_bytes()
     after = machine()
+    fd = os.open(segment, os.O_RDWR)
     for number in range(len(data) * 8):
         position, bit = divmod(number, 8)
-        spoilt = bytearray(data)
-        spoilt[position] ^= 1 << bit
-        segment.write_bytes(spoilt)
+        # In place: to write the whole file anew costs a hundred times as much.
+        os.pwrite(fd, bytes([data[position] ^ 1 << bit]), position)
         log = FileLog(str(tmp_path), after)
         events, error = readable(log)
         assert events == true[: len(events)], number
@@ -64,14 +64,12 @@ def test_every_bit_flipped_is_found_or_changes_nothing(
             # restart nobody can tell from an append that was never acknowledged.
             assert (machine, position) == (OtherBoot, len(data) - 1), number
             assert len(events) == 1, number
-        else:
-            if machine is OtherBoot:
-                with pytest.raises((Damaged, Newer)):
-                    log.append([batch("x")])
-        for cut in tmp_path.glob("cut-*"):
-            cut.unlink()
-        segment.write_bytes(data)
-        (tmp_path / "LOCK").write_bytes(lock)
+        elif machine is OtherBoot:
+            with pytest.raises((Damaged, Newer)):
+                log.append([batch("x")])
+        os.pwrite(fd, data[position : position + 1], position)
+    os.close(fd)
+    assert segment.read_bytes() == data
 
 
 def delete_line(lines: list[bytes], index: int) -> None:
