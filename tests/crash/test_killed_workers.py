@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from workers import Site, WorkerProcess, alive, eventually
 
+from queuectl import Queue
 from queuectl.events import vocabulary as v
+from queuectl.host import Host
+from queuectl.runtime.upkeep import remove_run_files
 
 CHILD = "echo child $$ >>MARKS"
 BODIES = {
@@ -88,6 +91,29 @@ def test_many_clear_up_after_the_same_dead_workers(site: Site) -> None:
     assert site.run_files() == []
 
 
+def test_files_that_another_worker_has_taken_away_are_no_error(site: Site) -> None:
+    class Slower(Host):
+        def unlink(self, path: str) -> None:  # type: ignore[override]
+            os.unlink(path)
+            os.unlink(path)
+
+    (Path(site.queue.home.run) / "dead.1").touch()
+    remove_run_files(Queue(site.place, host=Slower()), "dead")
+    assert site.run_files() == []
+
+
+def test_a_holder_of_a_lock_is_found_behind_a_link_to_the_data_directory(site: Site) -> None:
+    (site.root / "link").symlink_to(site.place)
+    path = str(site.root / "link" / "run" / "lock")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    holder = subprocess.Popen(["sleep", "60"], pass_fds=[fd], env={})
+    os.close(fd)
+    found = eventually(lambda: site.queue.host.processes_of(["NO=SUCH"], [path]))
+    holder.kill()
+    holder.wait()
+    assert found == [holder.pid]
+
+
 def test_a_poisonous_job_dies(site: Site) -> None:
     # It looks first, so that it kills its worker and nobody else.
     command = "grep -qa workers.py /proc/$PPID/cmdline && kill -9 $PPID; sleep 60"
@@ -138,7 +164,9 @@ def test_a_stopped_worker_loses_its_jobs_and_its_late_result_is_refused(site: Si
     site.reaches(site.add("true"), "completed")
     sleeper.stop()
     assert not overlaps(site)
-    assert all(site.types(id).count("job.completed") == 1 for id in ids)
+    for id in ids:
+        types = site.types(id)
+        assert (types.count("job.completed"), types[-1]) == (1, "job.completed"), types
 
 
 def test_who_was_stopped_itself_does_not_call_others_silent(site: Site) -> None:
@@ -146,6 +174,7 @@ def test_who_was_stopped_itself_does_not_call_others_silent(site: Site) -> None:
     site.queue.set("lease", "3s")
     workers = [site.start() for _ in range(2)]
     (id,) = running(site, f"until [ -e '{site.root}/go' ]; do sleep 0.01; done")
+    time.sleep(0.6)  # long enough for the other one to look at the holder
     for worker in workers:
         worker.send(signal.SIGSTOP)
     time.sleep(5.5)

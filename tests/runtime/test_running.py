@@ -314,20 +314,23 @@ def test_a_daemon_that_closed_everything_is_found(site: Site, bare: bool) -> Non
 
 
 def test_a_helper_of_a_job_that_goes_on_is_left_alone(site: Site) -> None:
+    """Even one that has wiped every trace of whose it is, while other jobs come and go."""
     script, pids = site.root / "daemon.py", site.root / "pids"
     script.write_text(DAEMON)
     go = site.root / "go"
-    long = site.add(
-        f"python3 -S '{script}' '{pids}' bare; until [ -e '{go}' ]; do sleep 0.01; done"
-    )
-    worker = site.start(slots=2)
+    other = site.add(f"until [ -s '{pids}' ]; do :; done; sleep 0.3")
+    worker = site.start(slots=3)
+    site.reaches(other, "processing")
+    wait = f"until [ -e '{go}' ]; do sleep 0.01; done"
+    long = site.add(f"python3 -S '{script}' '{pids}' bare; {wait}")
     pid = int(eventually(lambda: pids.exists() and pids.read_text()))
-    for _ in range(3):
-        site.reaches(site.add("true"), "completed")
+    site.reaches(site.add("true"), "completed")
+    site.reaches(other, "completed")
+    site.reaches(site.add("true"), "completed")
     assert alive(pid)
     go.touch()
     site.reaches(long, "completed")
-    eventually(lambda: not alive(pid))
+    assert not alive(pid)
     worker.stop()
 
 

@@ -117,7 +117,7 @@ def test_cancelling_ends_the_whole_group(site: Site) -> None:
     body = f"trap '' TERM; sh -c 'echo $$ >{pids}; sleep 60; :' & sleep 60; sleep 60"
     id, pid = started(site, body)
     eventually(lambda: pids.exists() and pids.read_text())
-    site.queue.cancel([id])
+    site.queue.cancel(id)
     eventually(lambda: site.types(id)[-1] == "job.released")
     assert site.last(id, v.JobReleased).reason == "cancelled"
     assert site.state(id) == "cancelled"
@@ -130,7 +130,7 @@ def test_cancelling_ends_the_whole_group(site: Site) -> None:
 
 def test_a_cancelled_job_that_never_ran_does_not(site: Site) -> None:
     id = site.add(f"echo ran >>'{site.marks}'")
-    site.queue.cancel([id])
+    site.queue.cancel(id)
     site.drain()
     assert (site.marked(), site.types(id)) == ([], ["job.enqueued", "job.cancelled"])
 
@@ -142,7 +142,7 @@ def test_cancel_and_completion_race_to_one_outcome(site: Site) -> None:
         ids.append(site.add("true"))
         time.sleep(number / 1_000)
         try:
-            site.queue.cancel([ids[-1]])
+            site.queue.cancel(ids[-1])
         except Rejected:
             pass
     eventually(lambda: not any(site.job(id).held for id in ids))
@@ -166,7 +166,8 @@ def test_a_run_that_ended_before_its_timeout_did_not_time_out(site: Site) -> Non
     eventually(lambda: not alive(pid))
     time.sleep(1.0)
     worker.send(signal.SIGCONT)
-    assert site.reaches(id, "completed").exit_code == 0
+    job = site.reaches(id, "completed")
+    assert (job.exit_code, job.attempts) == (0, 1)
     worker.stop()
 
 
