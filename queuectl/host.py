@@ -57,6 +57,18 @@ def _filelock() -> ModuleType:
     return filelock
 
 
+def _is_own_group(gid: int) -> bool:
+    """Whether nobody else is in the group: many systems give every user one, and a umask for it."""
+    import grp
+    import pwd
+
+    try:
+        user = pwd.getpwuid(os.geteuid())
+        return user.pw_gid == gid and not set(grp.getgrgid(gid).gr_mem) - {user.pw_name}
+    except KeyError:
+        return False
+
+
 class Host(Processes):
     """The real machine."""
 
@@ -199,9 +211,9 @@ class Host(Processes):
     def is_private(self, path: str) -> bool:
         """Whether only this user (or root) can put files there."""
         figures = os.stat(path)
-        return figures.st_uid in (os.geteuid(), 0) and not figures.st_mode & (
-            stat.S_IWGRP | stat.S_IWOTH
-        )
+        if figures.st_uid not in (os.geteuid(), 0) or figures.st_mode & stat.S_IWOTH:
+            return False
+        return not figures.st_mode & stat.S_IWGRP or _is_own_group(figures.st_gid)
 
     def network_file_system(self, path: str) -> str | None:
         """The type of the file system of `path` if other machines can write to it too."""

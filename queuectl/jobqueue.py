@@ -277,17 +277,20 @@ class Queue:
         job = self.known.jobs.get(command.job)
         return Batch(decide(job, command), {command.job: job.offset if job else 0}, essential)
 
-    def cancel(self, jobs: Iterable[str], *, reason: str = "") -> list[v.Event]:
-        """Call jobs off; a running one is ended by its worker. Raises `Rejected` once one ended."""
+    def cancel(self, *jobs: str, reason: str = "") -> list[v.Event]:
+        """Call jobs off, by their whole ids; a running one is ended by its worker.
+
+        Raises `Rejected` where one has ended already.
+        """
         now, actor = self.now(), self.actor
         return self.submit([c.Cancel(job=job, now=now, actor=actor, reason=reason) for job in jobs])
 
-    def retry(self, jobs: Iterable[str], *, reason: str = "") -> list[v.Event]:
+    def retry(self, *jobs: str, reason: str = "") -> list[v.Event]:
         """Begin a new round of runs for each job, or run it at once instead of later."""
         now, actor = self.now(), self.actor
         return self.submit([c.Retry(job=job, now=now, actor=actor, reason=reason) for job in jobs])
 
-    def prune(self, jobs: Iterable[str], *, reason: str = "") -> list[v.Event]:
+    def prune(self, *jobs: str, reason: str = "") -> list[v.Event]:
         """Forget jobs that have ended; their history stays in the log."""
         now, actor = self.now(), self.actor
         return self.submit([c.Prune(job=job, now=now, actor=actor, reason=reason) for job in jobs])

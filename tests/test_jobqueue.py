@@ -81,8 +81,8 @@ def test_a_taken_id_is_refused_and_nothing_else_of_the_batch_is_kept(opened: Ope
 def test_an_id_is_free_again_once_its_job_was_purged(opened: Open) -> None:
     queue = opened()
     queue.enqueue("true", id="a")
-    queue.cancel(["a"])
-    queue.prune(["a"])
+    queue.cancel("a")
+    queue.prune("a")
     assert queue.enqueue("false", id="a").spec.command == "false"
     assert [type(event) for event in opened().history("a")] == [
         *[v.JobEnqueued, v.JobCancelled, v.JobPruned, v.JobEnqueued]
@@ -116,7 +116,7 @@ def test_a_job_is_named_by_as_much_of_its_id_as_is_its_own(queue: Queue) -> None
 def test_jobs_are_selected_by_state_queue_and_tags(queue: Queue) -> None:
     queue.enqueue("true", id="a", queue="x", tags=["red", "big"])
     queue.enqueue("true", id="b", queue="y", tags=["red"])
-    queue.cancel(["b"])
+    queue.cancel("b")
 
     def selected(**filters: object) -> list[str]:
         return [job.id for job in queue.jobs(**filters)]  # type: ignore[arg-type]
@@ -230,7 +230,7 @@ def test_one_refused_command_refuses_all(queue: Queue) -> None:
     queue.enqueue("true", id="a")
     head = queue.log.head()
     with pytest.raises(NotFound):
-        queue.cancel(["a", "b"])
+        queue.cancel("a", "b")
     assert queue.log.head() == head
     assert queue.get("a").state == "pending"
 

@@ -117,7 +117,7 @@ def purge(
     with app.open() as queue:
         ids = chosen(queue, names, every=every, states=_DEAD, queues=queues, tags=tags)
         if confirm(app, "purge", ids, named=bool(names), yes=yes, dry_run=dry_run):
-            each(app, ids, lambda some: queue.prune(some, reason=reason), "purged")
+            each(app, ids, lambda some: queue.prune(*some, reason=reason), "purged")
 
 
 def _check_dead(app: App, names: tuple[str, ...]) -> None:

@@ -40,7 +40,7 @@ def cancel(
     with app.open() as queue:
         ids = chosen(queue, names, every=every, states=_LIVE, queues=queues, tags=tags)
         if confirm(app, "cancel", ids, named=bool(names), yes=yes, dry_run=dry_run):
-            each(app, ids, lambda some: queue.cancel(some, reason=reason), "cancelled")
+            each(app, ids, lambda some: queue.cancel(*some, reason=reason), "cancelled")
 
 
 @click.command(
@@ -75,4 +75,4 @@ def retry_chosen(
     with app.open() as queue:
         ids = chosen(queue, names, every=every, states=states, queues=queues, tags=tags)
         if confirm(app, "retry", ids, named=bool(names), yes=yes, dry_run=dry_run):
-            each(app, ids, lambda some: queue.retry(some, reason=reason), "requeued")
+            each(app, ids, lambda some: queue.retry(*some, reason=reason), "requeued")

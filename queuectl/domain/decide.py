@@ -168,7 +168,15 @@ def _retry(job: Job, command: c.Retry) -> list[Fact]:
         raise Rejected(
             f"job {job.id} is {job.state} and due: it will run as soon as a worker is free"
         )
-    return [v.JobRequeued(job=job.id, queue=job.queue, actor=command.actor, reason=command.reason)]
+    return [
+        v.JobRequeued(
+            job=job.id,
+            queue=job.queue,
+            attempt=0,
+            actor=command.actor,
+            reason=command.reason,
+        )
+    ]
 
 
 def _prune(job: Job, command: c.Prune) -> list[Fact]:

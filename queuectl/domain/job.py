@@ -22,7 +22,7 @@ FINISHED = frozenset((COMPLETED, DEAD, CANCELLED))
 
 
 class Job(msgspec.Struct, gc=False):
-    """One job. Only `evolve` makes them, and never changes one that it has given away."""
+    """One job. The job table changes its own in place: copy one to keep it as it is."""
 
     spec: JobEnqueued
     """What was asked for, with every setting it runs under."""

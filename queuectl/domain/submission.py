@@ -30,6 +30,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,127}")
 
+DEFAULT_QUEUE = "default"
 ALIASES = {"max_attempts": "max_retries", "run_after": "run_at"}
 FIELDS = (
     "id",
@@ -56,6 +57,8 @@ class Submission:
     def __init__(self, settings: Settings, *, now: Instant, cwd: str, actor: str) -> None:
         self._now = now
         self._defaults: dict[str, Any] = {
+            "queue": DEFAULT_QUEUE,
+            "attempt": 0,
             "cwd": cwd,
             "actor": actor,
             "max_retries": settings.max_retries,
@@ -160,7 +163,7 @@ def _argv(name: str, value: object) -> dict[str, Any]:
     if not isinstance(value, list | tuple) or not value:
         raise _wrong(name, value, "a list of words")
     words = [_check_text(name, word, COMMAND_BYTES_MAX) for word in value]
-    if sum(map(len, words)) > WORDS_BYTES_MAX:
+    if sum(len(word.encode()) for word in words) > WORDS_BYTES_MAX:
         raise Invalid(f"{name}: all words together are over {WORDS_BYTES_MAX} bytes")
     if not words[0]:
         raise Invalid(f"{name}: the first word is the program, and it is empty")
@@ -265,7 +268,7 @@ def _env(name: str, value: object) -> dict[str, Any]:
         _check_env_name(name, key)
         _check_text(f"{name} {key}", text, COMMAND_BYTES_MAX - len(key) - 1)
     given = [f"{key}={text}" for key, text in dict(pairs).items()]
-    if sum(map(len, given)) > WORDS_BYTES_MAX:
+    if sum(len(pair.encode()) for pair in given) > WORDS_BYTES_MAX:
         raise Invalid(f"{name}: all variables together are over {WORDS_BYTES_MAX} bytes")
     return {"env": given} if given else {}
 

@@ -16,10 +16,11 @@ from zlib import crc32
 
 import msgspec
 
-from queuectl.errors import Newer
+from queuectl.errors import Invalid, Newer
 from queuectl.events.vocabulary import AnyEvent, Event, Fact
 
-LINE_BYTES_MAX = 1 << 20
+PAYLOAD_BYTES_MAX = 1 << 20
+"""An encoded fact; its place takes some hundred bytes more."""
 FORMAT = 1
 _START = b'{"crc":"'
 _COVERED = len(_START) + 8
@@ -60,8 +61,17 @@ class BadLine(Exception):
 
 
 def encode(fact: Fact) -> bytes:
-    """The fact alone, before the log adds its place; `{"type":…}` with defaults left out."""
-    return _encoder.encode(fact)
+    """The fact alone, before the log adds its place; `{"type":…}` with defaults left out.
+
+    Raises `Invalid` for one that would not fit into a line.
+    """
+    payload = _encoder.encode(fact)
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise Invalid(
+            f"its record would take {len(payload)} bytes, the limit is {PAYLOAD_BYTES_MAX}:"
+            " give long input to the job in a file"
+        )
+    return payload
 
 
 def frame(payload: bytes, crc: int, offset: int, at: str, more: bool) -> tuple[bytes, int]:

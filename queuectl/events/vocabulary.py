@@ -31,9 +31,10 @@ class JobEvent(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     job: str = ""
     """The id of the job."""
-    queue: str = "default"
+    # The defaults are values that never occur: so both stand on every line.
+    queue: str = ""
     """The queue that the job is in."""
-    attempt: int = 0
+    attempt: int = -1
     """The run this is about, from 1; 0 before the first."""
 
 

@@ -81,6 +81,7 @@ class Worker:
                 f"{self._options.slots} slots need {needed} open files, and this process may have"
                 f" {host.descriptors_max()}: raise that with ulimit -n, or use fewer slots"
             )
+        host.make_directory(home.run)  # it may be deleted while no worker runs
         lock = host.hold(home.worker_lock(self.id))
         assert lock is not None
         bell = host.make_bell(home.worker_bell(self.id))

@@ -29,7 +29,13 @@ class Story:
         self.offset = 0
         self.seconds = 0.0
         self.told: list[v.Event] = []
-        self._record([v.JobEnqueued(job="j", command="true", **spec)])
+        self._record(
+            [
+                v.JobEnqueued(
+                    **{"job": "j", "queue": "default", "attempt": 0, "command": "true", **spec}
+                )
+            ]
+        )
 
     def _record(self, facts: Sequence[v.Event]) -> None:
         for fact in facts:
@@ -54,7 +60,7 @@ class Story:
         if kind in (c.Release, c.Expire):
             defaults["reason"] = "because"
         if kind is c.Enqueue:
-            defaults["spec"] = v.JobEnqueued(job="j", command="false")
+            defaults["spec"] = v.JobEnqueued(job="j", queue="default", attempt=0, command="false")
         return list(decide(self.job, kind(**{**defaults, **arguments})))
 
     def wait(self, seconds: float) -> Story:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import orjson
 import pytest
 from stories import Story, at
 
@@ -11,6 +12,7 @@ from queuectl.domain import commands as c
 from queuectl.domain.decide import decide
 from queuectl.domain.evolve import ADVANCE, evolve
 from queuectl.errors import NotFound, Rejected
+from queuectl.events import codec
 from queuectl.events import vocabulary as v
 
 
@@ -283,6 +285,9 @@ def test_every_fact_names_queue_and_attempt(state: str) -> None:
     for event in GIVEN[state]().told:
         assert isinstance(event, v.JobEvent)
         assert (event.job, event.queue) == ("j", "default")
+        line = orjson.loads(codec.encode(event))
+        assert line["queue"] == "default"
+        assert line["attempt"] == event.attempt >= 0
         if not isinstance(event, v.JobEnqueued | v.JobRequeued | v.JobCancelled):
             assert event.attempt == 1
 

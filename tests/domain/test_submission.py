@@ -33,6 +33,8 @@ def test_what_is_left_out_comes_from_the_settings_in_force() -> None:
     )
     assert job(settings, command="echo hi") == JobEnqueued(
         job="made",
+        queue="default",
+        attempt=0,
         command="echo hi",
         cwd="/here",
         actor="me@here",

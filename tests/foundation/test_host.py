@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -180,8 +182,20 @@ def test_a_directory_is_private_whatever_the_umask(tmp_path: Path, machine: Host
     assert machine.is_private(str(path))
 
 
+def test_a_group_of_ones_own_is_private(tmp_path: Path, machine: Host) -> None:
+    if pwd.getpwuid(os.geteuid()).pw_gid != os.getegid() or grp.getgrgid(os.getegid()).gr_mem:
+        pytest.skip("this user has no group of its own")
+    os.chown(tmp_path, -1, os.getegid())
+    tmp_path.chmod(0o770)
+    assert machine.is_private(str(tmp_path))
+
+
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777, 0o1777])
 def test_where_others_can_write_is_not_private(tmp_path: Path, machine: Host, mode: int) -> None:
+    if os.geteuid() == 0:
+        os.chown(tmp_path, -1, 12345)
+    elif mode == 0o770:
+        pytest.skip("only root can give a directory to another group")
     tmp_path.chmod(mode)
     assert not machine.is_private(str(tmp_path))
     tmp_path.chmod(0o755)

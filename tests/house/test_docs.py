@@ -147,7 +147,7 @@ def reader(tmp_path: Path) -> Path:
 def test_the_page_s_reader_reads_a_real_log(reader: Path, tmp_path: Path) -> None:
     with Queue(tmp_path / "data") as queue:
         queue.enqueue_many([{"id": f"job{n}", "command": "echo “\u2028”"} for n in range(9)])
-        queue.cancel(["job3"])
+        queue.cancel("job3")
         expected = [
             f"{event.offset} {event.at} {v.wire_name(event)} {getattr(event, 'job', '')}"
             for events in queue.log.read()

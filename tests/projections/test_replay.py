@@ -120,7 +120,7 @@ class TwoQueuesOnOneLog(RuleBasedStateMachine):
 
     @rule(who=WHO, id=IDS, verb=st.sampled_from(["cancel", "retry", "prune"]))
     def ask(self, who: int, id: str, verb: str) -> None:
-        self.attempt(who, verb, [id], reason="why not")
+        self.attempt(who, verb, id, reason="why not")
 
     @rule(who=WHO, queue=QUEUES, verb=st.sampled_from(["pause", "resume"]))
     def pause(self, who: int, queue: str, verb: str) -> None:

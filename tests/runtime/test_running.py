@@ -261,20 +261,29 @@ def test_the_timeout_of_the_worker_is_for_jobs_without_their_own(site: Site) -> 
 
 LEFT_BEHIND = {
     "in the group": ("sleep 60 & echo $! >>PIDS", 0),
-    "own session": ("setsid sh -c 'echo $$ >>PIDS; exec sleep 60' & sleep 0.2", 1),
-    "own group": (
-        "python3 -Sc 'import os, time; os.setpgid(0, 0); print(os.getpid(), flush=True);"
-        " time.sleep(60)' >>PIDS & sleep 0.3",
+    "own session": (
+        "setsid sh -c 'echo $$ >>PIDS; exec sleep 60' & until [ -s PIDS ]; do :; done",
         1,
     ),
-    "daemon": ("setsid sh -c '(echo $$ >>PIDS; exec sleep 60) &' & sleep 0.2", 1),
+    "own group": (
+        "python3 -Sc 'import os, time; os.setpgid(0, 0); print(os.getpid(), flush=True);"
+        " time.sleep(60)' >>PIDS & until [ -s PIDS ]; do :; done",
+        1,
+    ),
+    "daemon": (
+        "setsid sh -c '(echo $$ >>PIDS; exec sleep 60) &' & until [ -s PIDS ]; do :; done",
+        1,
+    ),
     "without descriptors": (
         'setsid sh -c \'exec <&- >&- 2>&-; eval "exec $(ls /proc/$$/fd | grep -v "^[012]$" |'
         ' sed "s/.*/&>\\&-/" | tr "\\n" " ")" 2>/dev/null; echo $$ >>PIDS; exec sleep 60\' &'
-        " sleep 0.3",
+        " until [ -s PIDS ]; do :; done",
         1,
     ),
-    "without environment": ("env -i setsid sh -c 'echo $$ >>PIDS; exec sleep 60' & sleep 0.2", 1),
+    "without environment": (
+        "env -i setsid sh -c 'echo $$ >>PIDS; exec sleep 60' & until [ -s PIDS ]; do :; done",
+        1,
+    ),
 }
 
 
