@@ -134,7 +134,7 @@ def test_format_page_tells_the_widths_of_the_mark(example_log: Path) -> None:
 
 def test_format_page_computes_the_checksum(example_log: Path) -> None:
     run = _python("-c", _example("format.md", "python"), cwd=example_log)
-    assert (run.returncode, run.stdout) == (0, "ed0c79f2\n"), run.stderr
+    assert (run.returncode, run.stdout) == (0, "d75bf6da\n"), run.stderr
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ def make(directory: Path) -> None:
                 [
                     v.JobEnqueued(
                         job="job1",
+                        queue="default",
+                        attempt=0,
                         command="echo “hi” >&2; exit 1",
                         cwd="/srv",
                         timeout_ms=300_000,
@@ -61,6 +63,7 @@ def make(directory: Path) -> None:
                 [
                     v.JobClaimed(
                         job="job1",
+                        queue="default",
                         attempt=1,
                         worker=WORKER,
                         slot=1,
@@ -76,6 +79,7 @@ def make(directory: Path) -> None:
                 [
                     v.JobFailed(
                         job="job1",
+                        queue="default",
                         attempt=1,
                         worker=WORKER,
                         token=2,
@@ -89,6 +93,7 @@ def make(directory: Path) -> None:
                     ),
                     v.JobRetried(
                         job="job1",
+                        queue="default",
                         attempt=1,
                         run_at="2026-11-22T02:31:02.016958Z",
                         delay_ms=2000,

@@ -274,12 +274,6 @@ LEFT_BEHIND = {
         "setsid sh -c '(echo $$ >>PIDS; exec sleep 60) &' & until [ -s PIDS ]; do :; done",
         1,
     ),
-    "without descriptors": (
-        'setsid sh -c \'exec <&- >&- 2>&-; eval "exec $(ls /proc/$$/fd | grep -v "^[012]$" |'
-        ' sed "s/.*/&>\\&-/" | tr "\\n" " ")" 2>/dev/null; echo $$ >>PIDS; exec sleep 60\' &'
-        " until [ -s PIDS ]; do :; done",
-        1,
-    ),
     "without environment": (
         "env -i setsid sh -c 'echo $$ >>PIDS; exec sleep 60' & until [ -s PIDS ]; do :; done",
         1,
