@@ -20,8 +20,11 @@ class Output:
     def __init__(self, home: Home, host: Host, job: str, token: int) -> None:
         """Raises `OSError` where they cannot be made."""
         self._host = host
-        host.make_directory(home.output)
-        host.make_directory(home.output_directory(job))
+        try:
+            host.make_directory(home.output_directory(job))
+        except FileNotFoundError:
+            host.make_directory(home.output)
+            host.make_directory(home.output_directory(job))
         self.out = self._create(home.output_file(job, token, "out"))
         try:
             self.err = self._create(home.output_file(job, token, "err"))
