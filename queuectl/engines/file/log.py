@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import msgspec
 
 from queuectl import instants
-from queuectl.engines.file import mark as marks
 from queuectl.engines.file import recovery
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
 from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader, Place
@@ -84,7 +83,7 @@ class FileLog(FileReader):
     def _move_mark(self, mark: Mark) -> None:
         data = mark.encode()
         self._host.write_at(self._lock_fd, data, 0)
-        self._mark_bytes, self._mark = data, mark
+        self._mark_bytes, self._mark, self._recorded = data, mark, mark
 
     # ---- appending
 
@@ -138,7 +137,7 @@ class FileLog(FileReader):
             # The name may have been made by a process that died before it was durable.
             self.segments.sync(self._host.sync_directory, self.directory)
             self._writing = (mark.segment, mark.generation, fd)
-        recorded = marks.decode(self._mark_bytes)
+        recorded = self._recorded
         current = recorded is not None and recorded.boot == self._boot
         if current and mark.state == OK and self._host.size(fd) == mark.position:
             return fd, mark

@@ -45,6 +45,8 @@ class FileReader:
         """How many times this process holds the lock: then the mark stands still."""
         self._mark: Mark | None = None
         self._mark_bytes = b""
+        self._recorded: Mark | None = None
+        """The mark that the lock file holds, whether it counts within this boot or not."""
         self._reading = (0, 0, -1)  # segment, generation, descriptor
         self._tail: Place | None = None
         """The furthest place that was read."""
@@ -198,7 +200,7 @@ class FileReader:
             except PermissionError:
                 self._lock_fd = self._host.open(self.lock_path, os.O_RDONLY)
             except FileNotFoundError:
-                self._mark = self._derive_mark()
+                self._recorded, self._mark = None, self._derive_mark()
                 return
         for _ in range(_MARK_READS):
             data = self._host.read_at(self._lock_fd, marks.SIZE, 0)
@@ -207,6 +209,7 @@ class FileReader:
             mark = marks.decode(data)
             if mark or not data:
                 break
+        self._recorded = mark
         if mark is None or mark.boot != self._boot:
             mark = self._derive_mark()
         self._mark_bytes, self._mark = data, mark
