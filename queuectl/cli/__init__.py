@@ -73,8 +73,14 @@ def _open_missing_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")
 
 
+_GLOBAL_OPTIONS = ("--data", "--color", "-q", "--quiet")
+
+
 def _usage(error: object) -> str:
     message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    option = getattr(error, "option_name", "")
+    if option in _GLOBAL_OPTIONS and message.startswith("No such option"):
+        return f"{option} goes before the command: queuectl {option} … command …"
     context = getattr(error, "ctx", None)
     help_of = f" (see {context.command_path} --help)" if context is not None else ""
     return message.rstrip(".") + help_of

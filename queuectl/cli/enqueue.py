@@ -23,7 +23,18 @@ class _Enqueue(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["queuectl.argv"] = "--" in args
-        return super().parse_args(ctx, args)
+        words_first = bool(args) and not args[0].startswith("-")
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if not words_first:
+                raise
+            # It is an option of the program that the words name.
+            raise click.UsageError(
+                f"no such option {error.option_name!r}: put a command in quotes, or its words"
+                " behind --",
+                ctx,
+            ) from None
 
 
 @click.command(

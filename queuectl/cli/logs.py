@@ -50,9 +50,8 @@ def logs(
         if follow:
             _follow(queue, job.id, stream)
             return
-        token = job.token if attempt is None else _token(queue, job.id, attempt)
-        if not token:
-            raise NotFound(f"job {job.id} has not run yet; -f waits for it")
+        known = job.token if attempt is None else 0
+        token = known or _token(queue, job.id, attempt)
         if as_json:
             _emit(queue, job.id, token)
         else:
@@ -70,11 +69,14 @@ def _emit(queue: Any, id: str, token: int) -> None:
     emit(document)
 
 
-def _token(queue: Any, id: str, attempt: int) -> int:
+def _token(queue: Any, id: str, attempt: int | None) -> int:
+    """The last run with that number, or the last of all, those of former rounds included."""
     runs = timeline.attempts(queue.history(id))
     for run in reversed(runs):
-        if run.number == attempt:
+        if attempt in (None, run.number):
             return run.token
+    if attempt is None:
+        raise NotFound(f"job {id} has not run yet; -f waits for it")
     raise NotFound(f"job {id} has no run {attempt}: it had {len(runs)}")
 
 

@@ -211,3 +211,15 @@ def test_progress_is_told_on_a_terminal_past_a_second(
         assert shown == (f"\r[{'#' * 15:<30}] 100,000 of 200,000" if wanted else "")
         progress.clear()
         assert bool(capsys.readouterr().err) == wanted
+
+
+def test_options_of_a_program_that_was_not_quoted_are_explained(shell: Shell) -> None:
+    refused = shell("enqueue", "ls", "-la")
+    assert refused.code == 2
+    assert "quotes" in refused.err
+
+
+def test_global_options_behind_the_command_are_explained(shell: Shell) -> None:
+    refused = shell("list", "--data", "elsewhere")
+    assert refused.code == 2
+    assert "--data goes before the command" in refused.err

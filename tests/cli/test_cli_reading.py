@@ -326,3 +326,10 @@ def test_the_defaults(shell: Shell) -> None:
     )
     assert document["timeout"] == "5m"
     assert shell.ok("config", "get", "delay-base").out == "2000\n"
+
+
+def test_logs_after_a_retry_are_those_of_the_last_run(shell: Shell) -> None:
+    id = shell.add("echo first; exit 1", "--max-retries", "1")
+    shell.drain()
+    shell.ok("dlq", "retry", id)
+    assert shell.ok("logs", id).out == "first\n"
