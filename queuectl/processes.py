@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import cache
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 _LINUX = sys.platform == "linux"
@@ -28,38 +26,13 @@ class Processes:
         out: int,
         err: int,
         keep: int,
-        *,
-        crowded: bool = False,
     ) -> int:
         """Start a program in a session and process group of its own; returns its pid.
 
         `out` and `err` become its output, `keep` is inherited as it is, nothing else is. For the
         main thread: `posix_spawn` costs a third of `subprocess.Popen`, but knows no working
         directory, so this process steps there and back. An `OSError` names what it is about.
-
-        `crowded` says that every processor has something to run. This process stands still until
-        the child has reached its program, and the scheduler likes to queue the child up behind
-        somebody else meanwhile: so it is held to this processor for that moment.
         """
-        with _on_this_processor() if crowded and _LINUX else nullcontext(()) as processors:
-            pid = self._spawn(argv, cwd, env, out, err, keep)
-        if processors:
-            os.sched_setaffinity(pid, processors)
-        return pid
-
-    def processors(self) -> int:
-        """How many processors this process may use."""
-        return len(os.sched_getaffinity(0)) if _LINUX else os.cpu_count() or 1
-
-    def _spawn(
-        self,
-        argv: list[bytes],
-        cwd: bytes,
-        env: Mapping[bytes, bytes],
-        out: int,
-        err: int,
-        keep: int,
-    ) -> int:
         # Back, because whoever stands in a directory keeps its file system from being unmounted.
         here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -155,7 +128,7 @@ class Processes:
         if _LINUX:
             import ctypes
 
-            _libc().prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(wanted), 0, 0, 0)
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(wanted), 0, 0, 0)
 
     def children(self) -> list[int]:
         """Pids of the children of the main thread, ended ones too. Only Linux tells."""
@@ -172,25 +145,6 @@ class Processes:
         finally:
             os.close(fd)
         return [int(child) for child in text.split()]
-
-
-@cache
-def _libc() -> Any:
-    # Only workers pay for its import.
-    import ctypes
-
-    return ctypes.CDLL(None)
-
-
-@contextmanager
-def _on_this_processor() -> Iterator[Collection[int]]:
-    """Stay on the processor of the moment; gives those that may be used otherwise."""
-    processors = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, (_libc().sched_getcpu(),))
-    try:
-        yield processors
-    finally:
-        os.sched_setaffinity(0, processors)
 
 
 def _is_marked(process: str, markers: Sequence[str], lock_paths: Container[str]) -> bool:

@@ -76,12 +76,9 @@ class Run:
         environment: Mapping[bytes, bytes],
         limits: Limits,
         orphans: Orphans,
-        *,
-        crowded: bool,
     ) -> None:
         """Start it. `lock` is the held slot lock, which all its processes inherit; `environment`
-        is what it is given besides its own; `orphans` is where what it leaves behind turns up;
-        `crowded` says that with it there is a run for every processor.
+        is what it is given besides its own; `orphans` is where what it leaves behind turns up.
 
         Raises `NotStarted`.
         """
@@ -108,9 +105,9 @@ class Run:
             # Written before it starts: a claim whose token does not stand here never ran.
             host.write_at(lock, b"%020d" % job.token, 0)
             self._started_s = host.monotonic_s()
-            out, err = self._output.out, self._output.err
-            cwd = job.spec.cwd.encode()
-            self._pid = host.spawn(argv, cwd, env, out, err, lock, crowded=crowded)
+            self._pid = host.spawn(
+                argv, job.spec.cwd.encode(), env, self._output.out, self._output.err, lock
+            )
         except OSError as error:
             self._output.close()
             raise _not_started(job, error) from None

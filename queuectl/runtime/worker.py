@@ -53,7 +53,6 @@ class Worker:
                 "QUEUECTL_DATA": queue.home.root,
             }.items()
         }
-        self._processors = self._host.processors()
         self._left = options.limit
         self._locks: dict[int, int] = {}
         """Slot locks that are held and belong to no job."""
@@ -276,16 +275,7 @@ class Worker:
         home, lock = self._queue.home, self._locks[job.slot]
         try:
             # A copy, because the table goes on changing its own.
-            run = Run(
-                copy(job),
-                home,
-                self._host,
-                lock,
-                self._environment,
-                limits,
-                self._orphans,
-                crowded=len(self._runs) + 1 >= self._processors,
-            )
+            run = Run(copy(job), home, self._host, lock, self._environment, limits, self._orphans)
         except NotStarted as error:
             self._ended.append(self._not_started(job, error))
             if not error.fault:

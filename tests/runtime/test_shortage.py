@@ -66,9 +66,9 @@ def test_a_machine_short_of_files_for_a_while_fails_no_job(site: Site) -> None:
         queue.catch_up()
         started = host.spawn
 
-        def spawn(*arguments: Any, **named: Any) -> int:
+        def spawn(*arguments: Any) -> int:
             host.until = time.monotonic() + 1.5 if not Notes.said else 0.0
-            return started(*arguments, **named)
+            return started(*arguments)
 
         host.spawn = spawn  # type: ignore[method-assign]
         assert worker.run() == "nothing left to run"
