@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from queuectl.domain import commands as c
 from queuectl.engines.memory import MemoryLog
 from queuectl.errors import Invalid, NotFound, QueuectlError, Rejected
 from queuectl.events import vocabulary as v
+from queuectl.host import Host
 
 Open = Callable[[], Queue]
 
@@ -294,3 +296,35 @@ def test_a_queue_is_of_no_use_after_a_fork(tmp_path: Path) -> None:
         with pytest.raises(QueuectlError, match="open another in the child"):
             queue.enqueue("true")
         assert queue.log.head() == 1
+
+
+class _DiesBeforeTheMark(Host):
+    """Loses its process between the sync of an append and the moving of the mark."""
+
+    dying = False
+
+    def write_at(self, fd: int, data: bytes, position: int) -> int:  # type: ignore[override]
+        if self.dying:
+            raise KeyboardInterrupt
+        return os.pwrite(fd, data, position)
+
+
+def test_what_a_dead_process_wrote_is_seen_by_whoever_mends_the_log(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    survivor = Queue(place)
+    survivor.enqueue("true", id="first")
+    host = _DiesBeforeTheMark()
+    victim = Queue(place, host=host)
+    victim.catch_up()
+    host.dying = True
+    with pytest.raises(KeyboardInterrupt):
+        victim.enqueue("true", id="ghost")
+    survivor.enqueue("true", id="second")
+    assert list(survivor.known.jobs.rows) == ["first", "ghost", "second"]
+    assert [event.job for event in survivor.turn([], worker="w", slots=[1, 2, 3])] == [
+        "first",
+        "ghost",
+        "second",
+    ]
+    with Queue(place) as fresh:
+        assert fresh.state.jobs.rows == survivor.state.jobs.rows

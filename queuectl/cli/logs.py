@@ -124,6 +124,8 @@ def _follow(queue: Any, id: str, stream: str) -> None:
     token, reader = 0, None
     while True:
         job = queue.get(id)
+        if queue.damage is not None:
+            raise queue.damage
         ended = job.state in FINISHED and not job.held
         if reader is not None:
             _drain(reader, write)

@@ -44,6 +44,8 @@ def wait(
         failed = 0
         while True:
             table = queue.state.jobs
+            if queue.damage is not None:
+                raise queue.damage
             for id in list(waiting):
                 job = table.get(id)
                 if job is None or (job.state in FINISHED and not job.held):

@@ -171,7 +171,7 @@ def _find_bad_line(lines: Sequence[bytes], crc: int) -> None:
         position += len(line) + 1
 
 
-def _unreadable(error: msgspec.MsgspecError) -> Newer:
+def _unreadable(error: Exception) -> Newer:
     # The checksum is right, so these are the bytes that were written: by a later program.
     return Newer(
         f"the log holds an event that this queuectl cannot read ({error}): use a newer queuectl"
@@ -182,5 +182,5 @@ def decode_unverified(data: bytes) -> list[Event]:
     """The events in `data` (whole lines) as they stand, for looking one job up in a long log."""
     try:
         return _decoder.decode_lines(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unreadable(error) from None

@@ -70,6 +70,10 @@ class FileLog(FileReader):
                 )
             try:
                 self._load_mark()
+                if self._mark is not None:
+                    # Mending may accept what somebody wrote before dying: now, so that whoever
+                    # holds the lock reads it before deciding anything.
+                    self._ready_to_write()
             except BaseException:
                 self._host.unlock(self._lock_fd)
                 raise

@@ -59,7 +59,7 @@ class Mark(NamedTuple):
 def decode(data: bytes) -> Mark | None:
     """The mark in the first bytes of a lock file; None where there is none that verifies."""
     text, _, checksum = data.rstrip(b"\n").rpartition(b" ")
-    if checksum != b"%08x" % crc32(text):
+    if not text or checksum != b"%08x" % crc32(text):
         return None
     segment, position, offset, crc, at, reserved, generation, state, boot = text.split()
     return Mark(
