@@ -9,9 +9,6 @@ import click
 from queuectl.cli.parameters import (
     bulk,
     by_age,
-    chosen,
-    confirm,
-    each,
     filters,
     json_option,
     pass_app,
@@ -84,10 +81,10 @@ def retry_dead(app: App, /, names: tuple[str, ...], **given: Any) -> None:
 
     It is a new round, with attempts from 0; the old one stays in the history.
     """
-    from queuectl.cli.verbs import retry_chosen
+    from queuectl.cli.verbs import RETRY, change_chosen
 
     _check_dead(app, names)
-    retry_chosen(app, _DEAD, names=names, **given)
+    change_chosen(app, RETRY, _DEAD, names=names, **given)
 
 
 @dlq.command(
@@ -99,25 +96,16 @@ Examples:
 )
 @bulk
 @pass_app
-def purge(
-    app: App,
-    names: tuple[str, ...],
-    queues: tuple[str, ...],
-    tags: tuple[str, ...],
-    every: bool,
-    dry_run: bool,
-    yes: bool,
-    reason: str,
-) -> None:
+def purge(app: App, /, names: tuple[str, ...], **given: Any) -> None:
     """Forget dead jobs.
 
     Their ids may be used again, and their history stays in the log.
     """
+    from queuectl.cli.verbs import Verb, change_chosen
+    from queuectl.jobqueue import Queue
+
     _check_dead(app, names)
-    with app.open() as queue:
-        ids = chosen(queue, names, every=every, states=_DEAD, queues=queues, tags=tags)
-        if confirm(app, "purge", ids, named=bool(names), yes=yes, dry_run=dry_run):
-            each(app, ids, lambda some: queue.prune(*some, reason=reason), "purged")
+    change_chosen(app, Verb("purge", "purged", Queue.prune), _DEAD, names=names, **given)
 
 
 def _check_dead(app: App, names: tuple[str, ...]) -> None:

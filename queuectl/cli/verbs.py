@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import click
 
 from queuectl.cli.parameters import bulk, chosen, confirm, each, pass_app
 from queuectl.cli.root import App
 from queuectl.domain.job import CANCELLED, DEAD, FAILED, PENDING, PROCESSING
+from queuectl.jobqueue import Queue
 
+
+class Verb(NamedTuple):
+    """Something that can be done to many jobs."""
+
+    name: str
+    done: str
+    """What has become of the jobs afterwards."""
+    act: Callable[..., object]
+    """The method of `Queue` that does it."""
+
+
+RETRY = Verb("retry", "requeued", Queue.retry)
 _LIVE = frozenset((PENDING, PROCESSING, FAILED))
 _ENDED_BADLY = frozenset((FAILED, DEAD, CANCELLED))
 
@@ -23,24 +37,12 @@ Examples:
 )
 @bulk
 @pass_app
-def cancel(
-    app: App,
-    names: tuple[str, ...],
-    queues: tuple[str, ...],
-    tags: tuple[str, ...],
-    every: bool,
-    dry_run: bool,
-    yes: bool,
-    reason: str,
-) -> None:
+def cancel(app: App, /, **given: Any) -> None:
     """Call jobs off.
 
     One that is running is ended with its whole process group.
     """
-    with app.open() as queue:
-        ids = chosen(queue, names, every=every, states=_LIVE, queues=queues, tags=tags)
-        if confirm(app, "cancel", ids, named=bool(names), yes=yes, dry_run=dry_run):
-            each(app, ids, lambda some: queue.cancel(*some, reason=reason), "cancelled")
+    change_chosen(app, Verb("cancel", "cancelled", Queue.cancel), _LIVE, **given)
 
 
 @click.command(
@@ -57,11 +59,12 @@ def retry(app: App, /, **given: Any) -> None:
     A job that waits for its retry or its time runs at once. Chosen by --all, --queue or --tag are
     failed, dead and cancelled jobs; a completed one has to be named.
     """
-    retry_chosen(app, _ENDED_BADLY, **given)
+    change_chosen(app, RETRY, _ENDED_BADLY, **given)
 
 
-def retry_chosen(
+def change_chosen(
     app: App,
+    verb: Verb,
     states: frozenset[str],
     names: tuple[str, ...],
     queues: tuple[str, ...],
@@ -71,8 +74,8 @@ def retry_chosen(
     yes: bool,
     reason: str,
 ) -> None:
-    """Begin a new round for the jobs named, or for all chosen ones in `states`."""
+    """Do `verb` to the jobs named, or to all chosen ones in `states`."""
     with app.open() as queue:
         ids = chosen(queue, names, every=every, states=states, queues=queues, tags=tags)
-        if confirm(app, "retry", ids, named=bool(names), yes=yes, dry_run=dry_run):
-            each(app, ids, lambda some: queue.retry(*some, reason=reason), "requeued")
+        if confirm(app, verb.name, ids, named=bool(names), yes=yes, dry_run=dry_run):
+            each(app, ids, lambda some: verb.act(queue, *some, reason=reason), verb.done)
