@@ -268,15 +268,28 @@ class Host(Processes):
             pass
         return None
 
+    def is_at(self, path: str, fd: int) -> bool:
+        """Whether `path` still names that open file. Ask after locking it: the lock on a file that
+        somebody has deleted since keeps nobody out who comes now."""
+        try:
+            there = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(os.fstat(fd), there)
+
     def hold(self, path: str) -> int | None:
         """Open `path` (created if need be) and lock it for as long as the descriptor, or a child's
         copy of it, stays open; None if somebody else holds it."""
-        fd = self.open(path, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return None
+        fd = -1
+        while fd < 0 or not self.is_at(path, fd):
+            if fd >= 0:
+                os.close(fd)
+            fd = self.open(path, os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                return None
         try:
             high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOCK_FD_MIN)
         except OSError:  # this process may not have as many

@@ -50,6 +50,32 @@ def test_what_is_held_is_held_until_its_last_descriptor_is_closed(
     machine.close(again)
 
 
+def test_a_file_that_is_deleted_before_it_is_locked_is_made_again(tmp_path: Path) -> None:
+    path = str(tmp_path / "worker")
+
+    class Slow(Host):
+        deletions = 2
+
+        def open(self, path: str, flags: int, mode: int = 0o600) -> int:
+            fd = super().open(path, flags, mode)
+            if self.deletions:
+                self.deletions -= 1
+                os.unlink(path)
+            return fd
+
+    machine = Slow()
+    fd = machine.hold(path)
+    assert fd is not None
+    assert machine.is_at(path, fd)
+    assert machine.is_held(path)
+    os.unlink(path)
+    assert not machine.is_at(path, fd)
+    another = machine.hold(path)
+    assert another is not None, "the lock on a deleted file keeps nobody out"
+    machine.close(another)
+    machine.close(fd)
+
+
 def test_a_process_that_is_killed_holds_nothing(tmp_path: Path, machine: Host) -> None:
     path = str(tmp_path / "worker")
     holder = subprocess.Popen(

@@ -17,7 +17,7 @@ from queuectl.engines.file import recovery
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
 from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader, Place
 from queuectl.engines.file.segments import OUT_OF_SPACE, sync_failed
-from queuectl.errors import Conflict, LockTimedOut, NoSpace, SyncFailed
+from queuectl.errors import Conflict, LockTimedOut, NoSpace, QueuectlError, SyncFailed
 from queuectl.events import codec
 from queuectl.events.codec import Header
 from queuectl.events.log import Batch
@@ -58,16 +58,10 @@ class FileLog(FileReader):
 
     def _lock(self) -> None:
         if self._locks == 0:
-            if self._lock_fd < 0:
-                flags = os.O_RDWR | os.O_CREAT
-                self._lock_fd = self._host.open(self.lock_path, flags)
-            if not self._host.lock(self._lock_fd, self._lock_timeout_s):
-                holder = self._host.lock_holder(self._lock_fd)
-                raise LockTimedOut(
-                    f"the log {self.directory} has been locked for {self._lock_timeout_s:g} s"
-                    + (f" by process {holder}" if holder else "")
-                    + ": see what it does, or try again"
-                )
+            self._lock_file()
+            # One that was deleted before it was locked keeps nobody out.
+            while self._drop_deleted():
+                self._lock_file()
             try:
                 self._load_mark()
                 if self._mark is not None:
@@ -78,6 +72,17 @@ class FileLog(FileReader):
                 self._host.unlock(self._lock_fd)
                 raise
         self._locks += 1
+
+    def _lock_file(self) -> None:
+        if self._lock_fd < 0:
+            self._lock_fd = self._host.open(self.lock_path, os.O_RDWR | os.O_CREAT)
+        if not self._host.lock(self._lock_fd, self._lock_timeout_s):
+            holder = self._host.lock_holder(self._lock_fd)
+            raise LockTimedOut(
+                f"the log {self.directory} has been locked for {self._lock_timeout_s:g} s"
+                + (f" by process {holder}" if holder else "")
+                + ": see what it does, or try again"
+            )
 
     def _unlock(self) -> None:
         self._locks -= 1
@@ -106,6 +111,7 @@ class FileLog(FileReader):
             essential = all(batch.essential for batch in batches)
             mark = self._reserve(fd, mark, len(data), essential)
             self._write_durably(fd, mark, data)
+            self._check_still_locked()
             offset = mark.offset + count
             position = mark.position + len(data)
             if mark.offset == (self._tail.offset if self._tail else 0):
@@ -281,6 +287,14 @@ class FileLog(FileReader):
             self._broken = sync_failed(self.directory, error)
             self._move_mark(mark._replace(state=DOUBT))
             raise self._broken from None
+
+    def _check_still_locked(self) -> None:
+        """Acknowledge nothing that another may have overlooked, who has locked another file."""
+        if not self._host.is_at(self.lock_path, self._lock_fd):
+            raise QueuectlError(
+                f"{self.lock_path} was deleted during an append, which may be lost: see what was"
+                " stored before asking again, and leave that file alone"
+            )
 
     def _no_space(self) -> NoSpace:
         return NoSpace(

@@ -190,10 +190,27 @@ class FileReader:
     def _committed(self) -> Mark | None:
         """How far the log is durable; None while it is empty."""
         if not self._locks:
+            self._drop_deleted()
             self._load_mark()
         return self._mark
 
+    def _drop_deleted(self) -> bool:
+        """Let go of a lock file that somebody has deleted, and of what was known by its mark;
+        whether there was one. It keeps nobody out any more, and its mark stands still."""
+        if self._lock_fd < 0 or self._host.is_at(self.lock_path, self._lock_fd):
+            return False
+        self.close()
+        self._mark, self._mark_bytes = None, b""
+        return True
+
     def _load_mark(self) -> None:
+        self._find_mark()
+        known = self._tail
+        if known and (self._mark is None or self._mark.offset < known.offset):
+            why = f"events up to {known.offset} were there and are gone"
+            raise self._damage(why, known.segment, known.position, known.offset)
+
+    def _find_mark(self) -> None:
         if self._lock_fd < 0:
             try:
                 self._lock_fd = self._host.open(self.lock_path, os.O_RDWR)
