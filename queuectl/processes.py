@@ -8,11 +8,30 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 _LINUX = sys.platform == "linux"
 _PR_SET_CHILD_SUBREAPER = 36
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+class Session(NamedTuple):
+    """A session, so described that it is not taken for a later one of the same number."""
+
+    id: int
+    """The pid of its leader."""
+    start: int
+    """When the leader started, in ticks."""
+    seen: int
+    """When it was this session for sure, in ticks: its leader could not have been reaped yet."""
+
+
+class _Process(NamedTuple):
+    state: str
+    session: int
+    start: int
 
 
 class Processes:
@@ -75,16 +94,20 @@ class Processes:
         except (ProcessLookupError, PermissionError):
             pass
 
-    def processes_of(self, markers: Sequence[str], lock_paths: Iterable[str]) -> list[int]:
-        """Pids whose environment holds all `markers` (`NAME=value`) or who hold one of `lock_paths`
-        open, however far they went from their process group. Only Linux tells."""
+    def processes_of(
+        self,
+        markers: Sequence[str],
+        lock_paths: Iterable[str],
+        sessions: Sequence[Session] = (),
+    ) -> list[int]:
+        """Pids whose environment holds all `markers` (`NAME=value`), or who hold one of
+        `lock_paths` open, however far they went from their process group; and all of `sessions`,
+        and of those that one of the former leads. Only Linux tells."""
         paths = frozenset(map(os.path.realpath, lock_paths))
-        return [
-            int(name)
-            for name in (os.listdir("/proc") if _LINUX else ())
-            if name.isdigit() and int(name) != os.getpid()
-            if _is_marked(f"/proc/{name}", markers, paths)
-        ]
+        pids = [int(name) for name in (os.listdir("/proc") if _LINUX else ()) if name.isdigit()]
+        marked = {pid for pid in pids if _is_marked(f"/proc/{pid}", markers, paths)}
+        running = {pid: process for pid in pids if (process := _process(pid))}
+        return list((marked | _members(running, marked, sessions)) - {os.getpid()})
 
     def is_marked(self, pid: int, markers: Sequence[str], lock_path: str) -> bool:
         """Whether `processes_of` would find that process."""
@@ -96,6 +119,22 @@ class Processes:
             return os.getpgid(pid), os.getsid(pid)
         except ProcessLookupError:
             return 0, 0
+
+    def start_of(self, pid: int) -> int:
+        """When a process started, in ticks; 0 where nobody tells."""
+        process = _process(pid)
+        return process.start if process else 0
+
+    def ticks(self) -> int:
+        """Now, on the clock that the starts of processes are told by."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _TICK_NS if _LINUX else 0
+
+    def pid_namespace(self) -> int:
+        """Where the pids that this process sees mean what they mean; 0 where nobody tells."""
+        try:
+            return os.stat("/proc/self/ns/pid").st_ino
+        except OSError:
+            return 0
 
     def kill(self, pid: int, signum: int) -> bool:
         """Signal one process; False where it belongs to somebody else. One that is gone is no
@@ -145,6 +184,50 @@ class Processes:
         finally:
             os.close(fd)
         return [int(child) for child in text.split()]
+
+
+def _process(pid: int) -> _Process | None:
+    """What `/proc` says of a process; None where it is gone, or nobody tells."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # The second field is a name in parentheses, with whatever is in it.
+        fields = os.read(fd, 4096).rpartition(b")")[2].split()
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return _Process(fields[0].decode(), int(fields[3]), int(fields[19]))
+
+
+def _members(
+    running: Mapping[int, _Process], marked: Container[int], sessions: Iterable[Session]
+) -> set[int]:
+    """Those of `running` that are in one of `sessions`, or in one led by one of `marked`."""
+    ours = {pid for pid, process in running.items() if pid in marked and process.session == pid}
+    for session in sessions:
+        leader = running.get(session.id)
+        # No number is given out again while a living process has it as its pid or as its session.
+        # So if the leader is the same, all of that session are. If it has gone, its number may
+        # have become free and led another session since, whose leader has gone as well. But nobody
+        # comes into a session later than by birth: whoever was born before `seen` was in it then,
+        # when it was ours, and as long as that one lives it is ours still.
+        if (
+            leader.start == session.start
+            if leader
+            else any(
+                process.session == session.id and process.start < session.seen
+                for process in running.values()
+            )
+        ):
+            ours.add(session.id)
+    return {
+        pid
+        for pid, process in running.items()
+        if process.session in ours and process.state not in "ZX"
+    }
 
 
 def _is_marked(process: str, markers: Sequence[str], lock_paths: Container[str]) -> bool:

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from queuectl.domain import commands as c
@@ -21,6 +22,7 @@ from queuectl.host import Host
 from queuectl.quantities import format_duration, format_size
 from queuectl.runtime.orphans import Orphans
 from queuectl.runtime.output import Output
+from queuectl.runtime.presence import write_trace
 
 _OUTLIVES_KILL_S = 0.02
 """How long a killed process may take to vanish before its run is searched for escaped ones."""
@@ -103,7 +105,7 @@ class Run:
             raise NotStarted(f"no output file: {error.strerror}", fault=False) from None
         try:
             # Written before it starts: a claim whose token does not stand here never ran.
-            host.write_at(lock, b"%020d" % job.token, 0)
+            write_trace(host, lock, job.token)
             self._started_s = host.monotonic_s()
             self._pid = host.spawn(
                 argv, job.spec.cwd.encode(), env, self._output.out, self._output.err, lock
@@ -111,6 +113,8 @@ class Run:
         except OSError as error:
             self._output.close()
             raise _not_started(job, error) from None
+        with suppress(OSError):  # it runs already: a successor may just find less of it
+            write_trace(host, lock, job.token, self._pid)
         self._markers = [f"QUEUECTL_WORKER={job.worker}", f"QUEUECTL_TOKEN={job.token}"]
         orphans.begin(job.token, self._pid, self._markers, self._lock_path)
         if limits.timeout_ms:

@@ -7,16 +7,16 @@ lease's length by a clock nobody can set (it was stopped, say) loses its jobs by
 
 from __future__ import annotations
 
-import os
 import signal
 
 from queuectl.domain import commands as c
 from queuectl.domain.job import Job
-from queuectl.errors import QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.jobqueue import Queue
+from queuectl.processes import Session
 from queuectl.projections.workers import WorkerRow
+from queuectl.runtime.presence import read_trace, remove_run_files, session_of
 
 _KILLS_MAX = 20
 _KILL_PAUSE_S = 0.002
@@ -129,14 +129,19 @@ class Upkeep:
 
     def _has_begun(self, row: WorkerRow, job: Job) -> bool:
         """Whether that claim was ever started: its worker writes the token down just before."""
-        try:
-            fd = self._host.open(self._queue.home.slot_lock(row.id, job.slot), os.O_RDONLY)
-        except FileNotFoundError:
-            return True
-        try:
-            return self._host.read_at(fd, 20, 0) == b"%020d" % job.token
-        finally:
-            self._host.close(fd)
+        trace = read_trace(self._queue.home, self._host, row.id, job.slot)
+        return trace is None or trace.token == job.token
+
+    def _sessions(self, row: WorkerRow, jobs: list[Job]) -> list[Session]:
+        """The sessions of those runs of a dead worker, as far as they are known."""
+        home, host = self._queue.home, self._host
+        traces = [(job, read_trace(home, host, row.id, job.slot)) for job in jobs]
+        sessions = [
+            session_of(home, host, row.id, trace)
+            for job, trace in traces
+            if trace and trace.token == job.token
+        ]
+        return [session for session in sessions if session]
 
     def _end_processes(self, row: WorkerRow, jobs: list[Job]) -> list[Job]:
         """End what is left of those runs of a worker; returns those of which nothing is.
@@ -144,18 +149,19 @@ class Upkeep:
         A worker that was stopped between claiming and starting holds the lock itself: then nobody
         may take the job until it goes on or dies.
         """
+        host = self._host
         locks = {job.token: self._queue.home.slot_lock(row.id, job.slot) for job in jobs}
         markers = [f"QUEUECTL_WORKER={row.id}"]
+        sessions = self._sessions(row, jobs)
+        spared = {row.pid}
+        """The worker itself, and what belongs to somebody else: their runs could not end that."""
         for _ in range(_KILLS_MAX):
-            pids = [
-                pid for pid in self._host.processes_of(markers, locks.values()) if pid != row.pid
-            ]
-            for pid in pids:
-                self._host.kill(pid, signal.SIGKILL)
-            if not pids and not any(map(self._host.is_held, locks.values())):
+            left = set(host.processes_of(markers, locks.values(), sessions)) - spared
+            spared |= {pid for pid in left if not host.kill(pid, signal.SIGKILL)}
+            if not left and not any(map(host.is_held, locks.values())):
                 break
-            self._host.sleep(_KILL_PAUSE_S)
-        return [job for job in jobs if not self._host.is_held(locks[job.token])]
+            host.sleep(_KILL_PAUSE_S)
+        return [] if left else [job for job in jobs if not host.is_held(locks[job.token])]
 
     def _forget(self, row: WorkerRow, reason: str) -> list[v.Event]:
         """Record that a dead worker is gone, and take its files away."""
@@ -168,17 +174,5 @@ class Upkeep:
 
         events = queue.transact(batches)
         self._heard.pop(row.id, None)
-        remove_run_files(queue, row.id)
+        remove_run_files(queue.home, self._host, row.id)
         return events
-
-
-def remove_run_files(queue: Queue, worker: str) -> None:
-    """Take away what a worker had under `run/`; whoever still holds a lock keeps it."""
-    for name in queue.host.names(queue.home.run):
-        if name.partition(".")[0] == worker:
-            try:
-                queue.host.unlink(os.path.join(queue.home.run, name))
-            except FileNotFoundError:
-                pass  # several clear up after the same dead one
-            except OSError as error:
-                raise QueuectlError(f"cannot remove {name} in {queue.home.run}: {error}") from None

@@ -23,8 +23,9 @@ from queuectl.runtime.executor import SHORTAGES, Limits, NotStarted, Run
 from queuectl.runtime.options import Listener as Listener
 from queuectl.runtime.options import Options as Options
 from queuectl.runtime.orphans import Orphans
+from queuectl.runtime.presence import Presence
 from queuectl.runtime.signals import StopSignals
-from queuectl.runtime.upkeep import Upkeep, remove_run_files
+from queuectl.runtime.upkeep import Upkeep
 
 _WATCH_OTHERS_S = 0.25
 _LOCK_BUSY_S = 0.002
@@ -54,8 +55,6 @@ class Worker:
             }.items()
         }
         self._left = options.limit
-        self._locks: dict[int, int] = {}
-        """Slot locks that are held and belong to no job."""
         self._runs: list[Run] = []
         self._ended: list[c.Finish | c.Release] = []
         """Ends that are not recorded yet."""
@@ -74,41 +73,35 @@ class Worker:
         """Work until there is a reason to stop; returns it. Raises what the log raises when it can
         no longer be trusted, and `Invalid` for more slots than it can have files open for; nothing
         runs on then."""
-        host, home = self._host, self._queue.home
+        host = self._host
         needed = _DESCRIPTORS + 2 * self._options.slots
         if needed > host.descriptors_max():
             raise Invalid(
                 f"{self._options.slots} slots need {needed} open files, and this process may have"
                 f" {host.descriptors_max()}: raise that with ulimit -n, or use fewer slots"
             )
-        host.make_directory(home.run)  # it may be deleted while no worker runs
-        lock = host.hold(home.worker_lock(self.id))
-        assert lock is not None
-        bell = host.make_bell(home.worker_bell(self.id))
+        self._presence = Presence(self._queue.home, host, self.id)
         try:
-            return self._run(lock, bell)
+            return self._run()
         finally:
-            host.close(bell)
+            self._presence.close()
 
-    def _run(self, lock: int, bell: int) -> str:
+    def _run(self) -> str:
         host = self._host
         # Around everything, so that a signal at the very end does not leave files behind.
-        with StopSignals(bell) as self._signals:
+        with StopSignals(self._presence.bell) as self._signals:
             host.adopt_orphans(True)
             try:
                 self._record_start()
                 while not self._done:
                     if not self._try(self._step):
-                        self._wait(bell)
+                        self._wait()
                 return self._done
             finally:
                 self._end_everything()
                 host.adopt_orphans(False)
                 self._upkeep.close()
-                # Before the lock: a stop has returned once that is free.
-                remove_run_files(self._queue, self.id)
-                for descriptor in (lock, *self._locks.values()):
-                    host.close(descriptor)
+                self._presence.leave()
 
     def _record_start(self) -> None:
         queues = self._options.queues
@@ -167,6 +160,7 @@ class Worker:
         now = self._host.monotonic_s()
         if now >= self._watch_s:
             self._watch_s = now + _WATCH_OTHERS_S
+            self._presence.show()
             self._tell(self._try(self._upkeep.take_over) or [])
 
     def _why_stop(self) -> str:
@@ -257,14 +251,10 @@ class Worker:
         if self._host.free_bytes(self._queue.home.root) < _FREE_BYTES_MIN:
             self._hinder(f"no space left for the output of jobs in {self._queue.home.root}")
             return []
-        used = {run.job.slot for run in self._runs}
-        for slot in range(1, self._options.slots + 1):
-            if slot not in used and slot not in self._locks:
-                # Whoever else looks at the lock holds it for a moment: then next time.
-                lock = self._host.hold(self._queue.home.slot_lock(self.id, slot))
-                if lock is not None:
-                    self._locks[slot] = lock
-        return sorted(self._locks)[: self._left]
+        free = self._presence.free
+        taken = {run.job.slot for run in self._runs} | free.keys()
+        self._presence.hold_slots([n for n in range(1, self._options.slots + 1) if n not in taken])
+        return sorted(free)[: self._left]
 
     def _start(self, job: Job) -> bool:
         """Begin a claimed job; whether it could be."""
@@ -272,7 +262,7 @@ class Worker:
         if self._options.timeout_ms is not None and not job.spec.timeout_own:
             timeout_ms = self._options.timeout_ms
         limits = Limits(self._grace_ms(), timeout_ms, self._queue.known.settings.output_limit_bytes)
-        home, lock = self._queue.home, self._locks[job.slot]
+        home, lock = self._queue.home, self._presence.free[job.slot]
         try:
             # A copy, because the table goes on changing its own.
             run = Run(copy(job), home, self._host, lock, self._environment, limits, self._orphans)
@@ -282,7 +272,7 @@ class Worker:
                 return False
         else:
             # From now on only its own processes hold the lock.
-            self._host.close(self._locks.pop(job.slot))
+            self._host.close(self._presence.free.pop(job.slot))
             self._runs.append(run)
         if self._left is not None:
             self._left -= 1
@@ -306,7 +296,8 @@ class Worker:
 
     # ---- waiting
 
-    def _wait(self, bell: int) -> None:
+    def _wait(self) -> None:
+        bell = self._presence.bell
         now_s = self._host.monotonic_s()
         poll_ms = self._options.poll_ms or self._queue.known.settings.worker_poll_interval_ms
         until_s = now_s + poll_ms / 1000

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from workers import Site, WorkerProcess, alive, eventually
 
-from queuectl import Queue
 from queuectl.events import vocabulary as v
 from queuectl.events.vocabulary import WorkerStarted
 from queuectl.host import Host
-from queuectl.runtime.upkeep import remove_run_files
+from queuectl.runtime.presence import remove_run_files
 
 CHILD = "echo child $$ >>MARKS"
 BODIES = {
@@ -25,7 +24,16 @@ BODIES = {
     "own session": f"setsid sh -c '{CHILD}; sleep 60; :' & sleep 60",
     "own session, bare": f"env -i setsid sh -c '{CHILD}; exec sleep 60' & sleep 60",
     "own session, no lock": f"setsid sh -c 'exec 9>&-; {CHILD}; sleep 60; :' & sleep 60",
+    "wiped": "python3 -S WIPE MARKS & sleep 60",
+    "wiped, in an own session": "setsid sh -c 'python3 -S WIPE MARKS & sleep 60' & sleep 60",
 }
+WIPE = """
+import os, sys
+open(sys.argv[1], "a").write("child %d\\n" % os.getpid())
+os.closerange(0, 4096)
+os.execve("/bin/sleep", ["sleep", "60"], {})
+"""
+"""Leaves no trace of whose it is but the session that it was born into."""
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
@@ -45,9 +53,12 @@ def pids(site: Site) -> list[int]:
 
 def running(site: Site, body: str, count: int = 1, **fields: object) -> list[str]:
     """Jobs that run, and go on for long in their first attempt only."""
-    body = f"[ $QUEUECTL_ATTEMPT -gt 1 ] || {{ {body.replace('MARKS', str(site.marks))}; }}"
+    script = site.root / "wipe.py"
+    script.write_text(WIPE)
+    marks = count * (2 if "MARKS" in body else 1)
+    body = body.replace("MARKS", str(site.marks)).replace("WIPE", str(script))
+    body = f"[ $QUEUECTL_ATTEMPT -gt 1 ] || {{ {body}; }}"
     ids = [site.add(site.exclusive(body), **fields) for _ in range(count)]
-    marks = count * (2 if "child" in body else 1)
     eventually(lambda: len(pids(site)) == marks)
     return ids
 
@@ -81,6 +92,23 @@ def test_a_worker_that_comes_later_takes_over_too(site: Site) -> None:
     assert site.run_files() == []
 
 
+def test_a_session_that_has_lost_its_leader_is_known_all_the_same(site: Site) -> None:
+    go = site.root / "go"
+    worker = site.start()
+    (id,) = running(site, f"python3 -S WIPE MARKS & until [ -e '{go}' ]; do sleep 0.01; done")
+    leader, pid = sorted(pids(site), key=lambda pid: pid != os.getsid(pid))
+    sign = Path(site.queue.home.worker_lock(site.job(id).worker))
+    born = site.queue.host.start_of(pid)
+    eventually(lambda: int(sign.read_text().split()[1]) > born)
+    worker.kill()
+    go.touch()
+    eventually(lambda: not alive(leader))
+    assert alive(pid)
+    site.drain()
+    assert not alive(pid)
+    assert site.job(id).attempts == 2
+
+
 def test_many_clear_up_after_the_same_dead_workers(site: Site) -> None:
     others = [site.start() for _ in range(3)]
     for _ in range(3):
@@ -99,7 +127,7 @@ def test_files_that_another_worker_has_taken_away_are_no_error(site: Site) -> No
             os.unlink(path)
 
     (Path(site.queue.home.run) / "dead.1").touch()
-    remove_run_files(Queue(site.place, host=Slower()), "dead")
+    remove_run_files(site.queue.home, Slower(), "dead")
     assert site.run_files() == []
 
 
@@ -137,7 +165,7 @@ def test_a_claim_that_never_began_is_not_counted(site: Site) -> None:
         "from queuectl.runtime.worker import Worker, Options\n"
         "class Dying(Host):\n"
         "    def write_at(self, fd, data, at):\n"
-        "        if len(data) == 20: os.kill(os.getpid(), 9)\n"
+        "        if len(data) == 52: os.kill(os.getpid(), 9)\n"
         "        return os.pwrite(fd, data, at)\n"
         f"Worker(Queue({str(site.place)!r}, host=Dying()), Options()).run()\n"
     )
