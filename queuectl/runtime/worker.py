@@ -14,7 +14,7 @@ from typing import TypeVar
 from queuectl import instants
 from queuectl.domain import commands as c
 from queuectl.domain.job import Job
-from queuectl.errors import Invalid, LockTimedOut, NoSpace
+from queuectl.errors import Invalid, LockTimedOut, NoSpace, QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.ids import IdMaker
@@ -60,6 +60,8 @@ class Worker:
         """Ends that are not recorded yet."""
         self._upkeep = Upkeep(queue, self.id)
         self._orphans = Orphans(self._host)
+        self._unseen = False
+        """Nobody can know any more that it lives."""
         self._done = ""
         """Why it has stopped."""
         self._stopping_s = 0.0
@@ -82,9 +84,15 @@ class Worker:
             )
         self._presence = Presence(self._queue.home, host, self.id)
         try:
-            return self._run()
+            reason = self._run()
         finally:
             self._presence.close()
+        if self._unseen:
+            raise QueuectlError(
+                f"what this worker had in {self._queue.home.run} was deleted: its jobs were ended"
+                " and handed back; start it again, and leave that directory alone meanwhile"
+            )
+        return reason
 
     def _run(self) -> str:
         host = self._host
@@ -160,11 +168,18 @@ class Worker:
         now = self._host.monotonic_s()
         if now >= self._watch_s:
             self._watch_s = now + _WATCH_OTHERS_S
-            self._presence.show()
-            self._tell(self._try(self._upkeep.take_over) or [])
+            self._unseen = self._unseen or not self._presence.show()
+            # Whose files are gone as well does not look alive, and may be.
+            if not self._unseen:
+                self._tell(self._try(self._upkeep.take_over) or [])
 
     def _why_stop(self) -> str:
         """Why no more jobs are to be claimed; empty while they are."""
+        if self._unseen:
+            # Others take it for dead, and end its jobs before they run them.
+            for run in self._runs:
+                run.ask_to_end("stopping", at_once=True)
+            return "its files were deleted"
         row = self._queue.known.workers.rows.get(self.id)
         if self._signals.count or row is None or row.stop_requested:
             self._wind_down()

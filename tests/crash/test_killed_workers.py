@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -308,6 +309,26 @@ def test_a_disk_that_fails_stops_the_worker_and_its_jobs(site: Site) -> None:
     trigger.unlink()
     site.drain()
     assert site.state(id) == "completed"
+
+
+def test_workers_whose_files_are_deleted_hand_their_jobs_back_and_end(site: Site) -> None:
+    workers = [site.start(slots=2) for _ in range(2)]
+    ids = running(site, "trap '' TERM; sleep 60; sleep 60", 3)
+    shutil.rmtree(site.queue.home.run)
+    for worker in workers:
+        assert worker.ended() == 1
+        assert worker.said() == [
+            f"error: what this worker had in {site.queue.home.run} was deleted: its jobs were ended"
+            " and handed back; start it again, and leave that directory alone meanwhile"
+        ]
+    assert not [pid for pid in pids(site) if alive(pid)]
+    for id in ids:
+        assert (site.state(id), site.job(id).attempts) == ("pending", 0)
+    assert not site.queue.state.workers.rows
+    assert not os.path.exists(site.queue.home.run)
+    site.queue.cancel(*ids)
+    site.drain()
+    assert site.run_files() == []
 
 
 def test_damage_stops_the_worker_and_its_jobs(site: Site) -> None:

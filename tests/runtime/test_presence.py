@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,4 +59,15 @@ def test_a_session_means_something_only_where_its_number_does(home: Home) -> Non
     assert session_of(home, host, "w", run) is None
     presence.leave()
     assert session_of(home, host, "w", run) is None
+    presence.close()
+
+
+def test_where_its_files_are_gone_it_holds_nothing_and_says_so(home: Home) -> None:
+    presence = Presence(home, Container(), "w")
+    assert presence.show()
+    shutil.rmtree(home.run)
+    presence.hold_slots([1])
+    assert presence.free == {}
+    assert not presence.show()
+    presence.leave()
     presence.close()
