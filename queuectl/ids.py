@@ -10,12 +10,18 @@ import re
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_MADE = re.compile(f"[{_ALPHABET}]{{26}}")
 _VALID = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:-]{0,127}")
 
 
 def is_valid(name: str) -> bool:
     """1 to 128 of `A-Za-z0-9._:-`, not starting with `.` or `-`: safe as a file name and a flag."""
     return _VALID.fullmatch(name) is not None
+
+
+def is_made(name: str) -> bool:
+    """Whether a name has the form of those that are made here."""
+    return _MADE.fullmatch(name) is not None
 
 
 class IdMaker:

@@ -13,6 +13,7 @@ from queuectl.domain import commands as c
 from queuectl.domain.job import Job
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
+from queuectl.ids import is_made
 from queuectl.jobqueue import Queue
 from queuectl.processes import Session
 from queuectl.projections.workers import WorkerRow
@@ -66,6 +67,7 @@ class Upkeep:
             if reason:
                 events += self._expire(row, reason)
                 self.unfinished |= bool(row.holding)
+        self._clear_up()
         return events
 
     def watches(self) -> list[int]:
@@ -162,6 +164,23 @@ class Upkeep:
                 break
             host.sleep(_KILL_PAUSE_S)
         return [] if left else [job for job in jobs if not host.is_held(locks[job.token])]
+
+    def _clear_up(self) -> None:
+        """Take away what nobody else will: files of workers that were killed before their start was
+        recorded, or whose end was recorded by one that was killed before it could do this."""
+        queue, home, host = self._queue, self._queue.home, self._host
+        names = {name.partition(".")[0] for name in host.names(home.run)}
+        for worker in filter(is_made, names - queue.known.workers.rows.keys()):
+            lock = host.hold(home.worker_lock(worker))
+            if lock is None:
+                continue  # it is only just starting, or ending
+            try:
+                # From now on its start cannot be recorded any more; but it may have been.
+                queue.catch_up()
+                if worker not in queue.known.workers.rows:
+                    remove_run_files(home, host, worker)
+            finally:
+                host.close(lock)
 
     def _forget(self, row: WorkerRow, reason: str) -> list[v.Event]:
         """Record that a dead worker is gone, and take its files away."""

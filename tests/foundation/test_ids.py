@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl.ids import IdMaker, is_valid
+from queuectl.ids import IdMaker, is_made, is_valid
 
 
 @pytest.mark.parametrize("name", ["a", "job1", "A.b_c:d-9", "_", ":x", "x" * 128, "0.."])
@@ -43,3 +43,9 @@ def test_ids_of_two_makers_sort_by_their_millisecond() -> None:
 def test_a_known_id() -> None:
     # From the ULID specification: 1469918176385 ms is 01ARYZ6S41.
     assert IdMaker().make(1469918176385 * 1000, bytes(10)) == "01aryz6s41" + "0" * 16
+
+
+def test_what_is_made_here_is_known_for_it() -> None:
+    assert is_made(IdMaker().make(1_700_000_000_000_000, bytes(10)))
+    for name in ("job1", "0" * 25, "0" * 27, "0" * 25 + "u", "0" * 25 + "\n"):
+        assert not is_made(name)

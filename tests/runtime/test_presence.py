@@ -71,3 +71,18 @@ def test_where_its_files_are_gone_it_holds_nothing_and_says_so(home: Home) -> No
     assert not presence.show()
     presence.leave()
     presence.close()
+
+
+def test_one_that_starts_waits_until_nobody_looks_after_it_any_more(home: Home) -> None:
+    class Looked(Container):
+        looks = 3
+
+        def hold(self, path: str) -> int | None:
+            self.looks -= 1
+            return None if self.looks >= 0 else super().hold(path)
+
+    host = Looked()
+    presence = Presence(home, host, "w")
+    assert host.is_held(home.worker_lock("w"))
+    presence.leave()
+    presence.close()
