@@ -21,6 +21,7 @@ class MemoryLog:
 
     def __init__(self, host: Host | None = None) -> None:
         self._host = host or Host()
+        self.lock_timeout_s = 0.0
         self._lines: list[bytes] = []
         self._crcs = [0]
         self._last_of: dict[str, int] = {}

@@ -26,6 +26,10 @@ class Batch(NamedTuple):
 class Log(Protocol):
     """An append-only sequence of events."""
 
+    lock_timeout_s: float
+    """How long to wait for others who append, before `LockTimedOut`; whoever has more to do than to
+    wait may set it."""
+
     def head(self) -> int:
         """The offset of the last durable event; 0 while there is none."""
 

@@ -29,6 +29,7 @@ from queuectl.runtime.upkeep import Upkeep
 
 _WATCH_OTHERS_S = 0.25
 _LOCK_BUSY_S = 0.002
+_LOCK_TIMEOUT_S = 1.0
 _TRY_AGAIN_S = 1.0
 _DESCRIPTORS = 40
 """What a worker may have open besides two files a slot."""
@@ -101,6 +102,8 @@ class Worker:
             host.adopt_orphans(True)
             try:
                 self._record_start()
+                # From now on it has timeouts to keep, whoever sits on the lock.
+                self._queue.log.lock_timeout_s = _LOCK_TIMEOUT_S
                 while not self._done:
                     if not self._try(self._step):
                         self._wait()
@@ -130,13 +133,16 @@ class Worker:
         self._follow_the_log()
         self._watch_others()
         reason = self._why_stop()
-        # Told twice to stop, it no longer waits for the disk to take what ended.
+        # Told twice to stop, it no longer waits until that can be recorded.
         given_up = self._hindered and self._signals.count > 1
         if reason and not self._runs and (not self._ended or given_up):
             stopped = v.WorkerStopped(worker=self.id, reason=reason)
-            self._tell(self._queue.transact(lambda: [Batch([stopped], essential=True)]))
-            self._done = reason
-            return True
+            batches = [Batch([stopped], essential=True)]
+            events = self._try(lambda: self._queue.transact(lambda: batches))
+            if events is not None or given_up:
+                self._tell(events or [])
+                self._done = reason
+            return bool(self._done)
         # Without runs, that may have been the last of it.
         return self._turn(claim=not reason) and not self._runs
 

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from workers import Site, eventually
+from workers import Site, alive, eventually
 
 from queuectl import Queue, instants
+from queuectl.events import vocabulary as v
 from queuectl.host import Host
 from queuectl.runtime.worker import Listener, Options, Worker
+
+_HOLDER = """
+import os, signal, sys
+from queuectl.engines.file import FileLog
+with FileLog(sys.argv[1]).exclusive():
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
 
 
 class SetBack(Host):
@@ -76,6 +90,65 @@ def test_a_machine_short_of_files_for_a_while_fails_no_job(site: Site) -> None:
     assert {site.state(id) for id in ids} == {"completed"}
     assert "Too many open files" in Notes.said[0]
     assert len(Notes.said) == 2
+
+
+@pytest.fixture
+def stopped_holder(site: Site) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Begins a process that is stopped while it holds the log's lock."""
+    holders = []
+
+    def hold() -> subprocess.Popen[str]:
+        holder = subprocess.Popen(
+            [sys.executable, "-c", _HOLDER, site.queue.home.log],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        holders.append(holder)
+        os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
+        return holder
+
+    yield hold
+    for holder in holders:
+        holder.kill()
+        holder.communicate()
+
+
+def test_timeouts_are_kept_while_somebody_sits_on_the_log_s_lock(
+    site: Site, stopped_holder: Callable[[], subprocess.Popen[str]]
+) -> None:
+    go, pids = site.root / "go", site.root / "pids"
+    worker = site.start(slots=2, poll_ms=60_000)
+    short = site.add(f"until [ -e '{go}' ]; do sleep 0.01; done")
+    slow = site.add(f"echo $$ >'{pids}'; exec sleep 60", timeout="1s", max_retries=1)
+    pid = int(eventually(lambda: pids.exists() and pids.read_text()))
+    site.reaches(short, "processing")
+    holder = stopped_holder()
+    go.touch()
+    eventually(lambda: not alive(pid), 10)
+    eventually(worker.said)
+    assert f"has been locked for 1 s by process {holder.pid}" in worker.said()[0]
+    holder.kill()
+    assert site.reaches(slow, "dead").error == "timed out after 1s"
+    assert site.last(slow, v.JobFailed).run_ms < 6000
+    site.reaches(short, "completed")
+    assert len(worker.said()) == 1
+    worker.stop()
+
+
+def test_told_twice_to_stop_it_does_not_wait_for_the_log_s_lock(
+    site: Site, stopped_holder: Callable[[], subprocess.Popen[str]]
+) -> None:
+    worker = site.start(poll_ms=60_000)
+    holder = stopped_holder()
+    worker.send(signal.SIGTERM)
+    eventually(worker.said)
+    worker.send(signal.SIGTERM)
+    assert worker.ended(10) == 0
+    assert site.run_files() == []
+    holder.kill()
+    site.drain()
+    assert not site.queue.state.workers.rows
 
 
 def test_no_right_to_write_output_is_said_once_and_fails_no_job(site: Site) -> None:

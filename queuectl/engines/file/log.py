@@ -43,7 +43,7 @@ class FileLog(FileReader):
     ) -> None:
         super().__init__(directory, host or Host())
         self._segment_bytes_max = segment_bytes_max
-        self._lock_timeout_s = lock_timeout_s
+        self.lock_timeout_s = lock_timeout_s
         self._writing = (0, 0, -1)  # segment, generation, descriptor
 
     # ---- the lock
@@ -76,10 +76,10 @@ class FileLog(FileReader):
     def _lock_file(self) -> None:
         if self._lock_fd < 0:
             self._lock_fd = self._host.open(self.lock_path, os.O_RDWR | os.O_CREAT)
-        if not self._host.lock(self._lock_fd, self._lock_timeout_s):
+        if not self._host.lock(self._lock_fd, self.lock_timeout_s):
             holder = self._host.lock_holder(self._lock_fd)
             raise LockTimedOut(
-                f"the log {self.directory} has been locked for {self._lock_timeout_s:g} s"
+                f"the log {self.directory} has been locked for {self.lock_timeout_s:g} s"
                 + (f" by process {holder}" if holder else "")
                 + ": see what it does, or try again"
             )
