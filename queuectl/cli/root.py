@@ -43,6 +43,7 @@ class App:
         self.data = data
         self.quiet = quiet
         self.colour = colour
+        self._queue: Any = None
 
     @contextmanager
     def open(self, *, create: bool | None = False) -> Iterator[Any]:
@@ -53,13 +54,16 @@ class App:
         from queuectl.jobqueue import Queue
 
         with Queue(self.data, create=create, salvage=True) as queue:
+            self._queue = queue
             yield queue
             if queue.damage is not None:
                 raise queue.damage
 
     def say(self, text: str) -> None:
-        """A sentence for people, beside the answer."""
-        if not self.quiet:
+        """A sentence for people, beside the answer; none about a log of which only a part could be
+        read."""
+        damaged = self._queue is not None and self._queue.damage is not None
+        if not (self.quiet or damaged):
             click.echo(text, err=True)
 
 

@@ -267,6 +267,37 @@ def test_damage_is_told_with_its_own_exit_code(shell: Shell) -> None:
     assert shell("doctor").code in (1, 7)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list",
+        "list --limit 1",
+        "dlq list",
+        "dlq retry --all --dry-run",
+        "retry --all",
+        "retry --all --dry-run",
+        "cancel --all --dry-run",
+        "worker list",
+        "worker stop",
+        "queue list",
+        "config list",
+        "config set max-retries 5",
+        "status",
+        "stats",
+        "log tail",
+    ],
+)
+def test_of_a_damaged_log_nothing_is_claimed_beside_the_answer(shell: Shell, words: str) -> None:
+    for _ in range(3):
+        shell.add("true")
+    (log,) = (shell.data / "log").glob("*.jsonl")
+    log.write_bytes(log.read_bytes()[:-2] + b"]\n")
+    answer = shell(*words.split())
+    assert answer.code == 7
+    assert answer.err.count("\n") == 1, answer.err
+    assert answer.err.startswith("queuectl: the log is damaged")
+
+
 # ---- settings
 
 SETS = [
