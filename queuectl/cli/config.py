@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from queuectl.cli import completion
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App, DefaultGroup
 from queuectl.domain import settings as rules
@@ -35,7 +36,7 @@ Examples:
   queuectl config set backoff 5s,30s,5m
   queuectl config set backoff-base 3""",
 )
-@click.argument("key")
+@click.argument("key", shell_complete=completion.settings)
 @click.argument("value")
 @pass_app
 def set_value(app: App, key: str, value: str) -> None:
@@ -61,7 +62,7 @@ Examples:
   queuectl config get
   queuectl config get backoff-base""",
 )
-@click.argument("key", required=False)
+@click.argument("key", required=False, shell_complete=completion.settings)
 @json_option
 @pass_app
 def get_value(app: App, key: str | None, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from queuectl.cli import completion
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import counted, shorten
@@ -71,7 +72,12 @@ Examples:
     "--backoff", metavar="SHAPE", help="exponential, linear, fixed, doubling, or 5s,30s,5m."
 )
 @click.option("--backoff-base", metavar="SECONDS", help="The base of the retry delay.")
-@click.option("--queue", metavar="NAME", help="The queue it goes to.  [default: default]")
+@click.option(
+    "--queue",
+    metavar="NAME",
+    help="The queue it goes to.  [default: default]",
+    shell_complete=completion.queues,
+)
 @click.option("--cwd", metavar="DIR", help="Where it runs.  [default: here]")
 @click.option("--env", multiple=True, metavar="K=V", help="A variable for it; stands in the log.")
 @click.option(

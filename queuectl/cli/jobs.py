@@ -7,6 +7,7 @@ import sys
 import click
 
 from queuectl import instants
+from queuectl.cli import completion
 from queuectl.cli.documents import (
     attempt_document,
     emit,
@@ -103,7 +104,7 @@ Examples:
   queuectl show job1
   queuectl show 01k9 --json | jq .attempts_made"""
 )
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", shell_complete=completion.jobs)
 @click.option("--show-env", is_flag=True, help="Show the values given with --env, too.")
 @json_option
 @pass_app
@@ -156,7 +157,7 @@ Examples:
   queuectl history job1
   queuectl history job1 --json | jq -r '.[].type'"""
 )
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", shell_complete=completion.jobs)
 @click.option("--show-env", is_flag=True, help="Show the values given with --env, too.")
 @json_option
 @jsonl_option

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from queuectl.cli import completion
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import printable_output
@@ -26,7 +27,7 @@ Examples:
   queuectl logs job1 --stderr --attempt 1
   queuectl logs -f job1                    until it has ended"""
 )
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", shell_complete=completion.jobs)
 @click.option("--attempt", type=int, metavar="N", help="That run, instead of the last one.")
 @click.option("--stderr", is_flag=True, help="Its standard error, instead of its output.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")

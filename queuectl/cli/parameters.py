@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from queuectl.cli import completion
 from queuectl.cli.root import App
 from queuectl.cli.text import counted, printable
 from queuectl.domain.job import STATES, Job
@@ -70,6 +71,14 @@ DURATION = Duration()
 STATE = State()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+queues_option = click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    metavar="NAME",
+    help="Only jobs of this queue.",
+    shell_complete=completion.queues,
+)
 jsonl_option = click.option(
     "--jsonl", "as_jsonl", is_flag=True, help="Print JSON documents, one a line."
 )
@@ -81,9 +90,7 @@ def filters(command: F) -> F:
         click.option(
             "--tag", "tags", multiple=True, metavar="TAG", help="Only jobs with this tag."
         ),
-        click.option(
-            "--queue", "queues", multiple=True, metavar="NAME", help="Only jobs of this queue."
-        ),
+        queues_option,
     ):
         command = option(command)
     return command
@@ -97,7 +104,7 @@ def bulk(command: F) -> F:
         click.option("--dry-run", is_flag=True, help="Only print the ids of what would change."),
         click.option("--all", "every", is_flag=True, help="All jobs that this can be done to."),
         filters,
-        click.argument("names", nargs=-1, metavar="[ID]..."),
+        click.argument("names", nargs=-1, metavar="[ID]...", shell_complete=completion.jobs),
     ):
         command = option(command)
     return command

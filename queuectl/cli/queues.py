@@ -6,6 +6,7 @@ from collections import Counter
 
 import click
 
+from queuectl.cli import completion
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App, DefaultGroup
 from queuectl.cli.text import columns
@@ -72,7 +73,7 @@ Examples:
   queuectl queue pause mail
   queuectl queue pause mail --reason "the server is down\""""
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queues)
 @click.option("--reason", default="", help="Why, for the history.")
 @pass_app
 def pause(app: App, name: str, reason: str) -> None:
@@ -87,7 +88,7 @@ def pause(app: App, name: str, reason: str) -> None:
 Examples:
   queuectl queue resume mail"""
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queues)
 @click.option("--reason", default="", help="Why, for the history.")
 @pass_app
 def resume(app: App, name: str, reason: str) -> None:

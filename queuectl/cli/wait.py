@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from queuectl.cli import completion
 from queuectl.cli.parameters import DURATION, json_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import counted
@@ -20,7 +21,7 @@ Examples:
   queuectl wait job1 --json | jq -r '.[].run_seconds'
   queuectl wait --timeout 5m --exit-code "$(queuectl -q enqueue 'make test')\""""
 )
-@click.argument("names", nargs=-1, required=True, metavar="ID...")
+@click.argument("names", nargs=-1, required=True, metavar="ID...", shell_complete=completion.jobs)
 @click.option(
     "--timeout", type=DURATION, metavar="DURATION", help="Give up after this; exit code 5."
 )

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from queuectl import instants
-from queuectl.cli.parameters import DURATION, json_option, pass_app
+from queuectl.cli.parameters import DURATION, json_option, pass_app, queues_option
 from queuectl.cli.root import App, DefaultGroup
 from queuectl.cli.text import ago, columns, counted, seconds, shorten
 from queuectl.errors import Invalid, WaitTimedOut
@@ -47,7 +47,7 @@ Examples:
   queuectl worker start -c 4 --burst       run everything there is, then end""",
 )
 @click.option("-c", "--count", default=1, show_default=True, help="How many jobs at a time.")
-@click.option("--queue", "queues", multiple=True, metavar="NAME", help="Only jobs of this queue.")
+@queues_option
 @click.option(
     "-s",
     "--sleep",

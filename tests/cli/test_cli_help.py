@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 import pytest
-from programs import Shell
+from programs import Shell, tree
 
 from queuectl.cli.root import cli
 
@@ -143,6 +143,50 @@ def test_completion_knows_commands_and_states(shell: Shell) -> None:
         _QUEUECTL_COMPLETE="bash_complete", COMP_WORDS="queuectl list -s c", COMP_CWORD="3"
     )
     assert {line.partition(",")[2] for line in answer.lines} == {"completed", "cancelled"}
+
+
+def offered(shell: Shell, line: str, **env: str) -> list[str]:
+    """What Tab offers at the end of a command line."""
+    words = line.split(" ")
+    answer = shell.program(
+        _QUEUECTL_COMPLETE="bash_complete",
+        COMP_WORDS=line,
+        COMP_CWORD=str(len(words) - 1),
+        **env,
+    )
+    assert (answer.code, answer.err) == (0, "")
+    return [line.partition(",")[2] for line in answer.lines if line]
+
+
+def test_completion_knows_jobs_queues_and_settings(shell: Shell) -> None:
+    for id in ("job-a", "job-b", "other"):
+        shell.add("--id", id, "--queue", f"q-{id}", "true")
+    for command in ("show", "logs", "history", "wait", "cancel", "retry", "dlq purge"):
+        assert offered(shell, f"queuectl {command} job") == ["job-b", "job-a"], command
+    assert offered(shell, "queuectl wait job-a o") == ["other"]
+    shell.ok("queue", "pause", "q-x")
+    for command in ("list --queue", "worker start --queue", "queue resume", "enqueue --queue"):
+        assert offered(shell, f"queuectl {command} q-") == ["q-job-a", "q-job-b", "q-other", "q-x"]
+    assert offered(shell, "queuectl config set backoff-b") == ["backoff-base"]
+    shell.data.rename(shell.directory / "there")
+    assert offered(shell, "queuectl --data there show o") == ["other"]
+    assert offered(shell, "queuectl show o", QUEUECTL_DATA="there") == ["other"]
+
+
+def test_completion_is_quiet_where_it_cannot_read_and_makes_nothing(shell: Shell) -> None:
+    assert offered(shell, "queuectl show j") == []
+    assert offered(shell, "queuectl --data x://y show j") == []
+    assert list(shell.directory.iterdir()) == []
+    shell.add("--id", "job1", "true")
+    shell.add("--id", "job2", "true")
+    before = tree(shell.data)
+    assert offered(shell, "queuectl show j") == ["job2", "job1"]
+    assert tree(shell.data) == before
+    (log,) = (shell.data / "log").glob("*.jsonl")
+    log.write_bytes(log.read_bytes()[:-2] + b"]\n")
+    assert offered(shell, "queuectl show j") == ["job1"]
+    log.write_bytes(b"{}")
+    assert offered(shell, "queuectl show j") == []
 
 
 def test_a_variable_of_somebody_else_changes_nothing(shell: Shell) -> None:
