@@ -1,0 +1,194 @@
+"""Bugs that are planted on purpose: each must be caught, or the simulation proves nothing.
+
+Each is a context manager that breaks one rule of the code while it is entered; only tests can do
+that. Snapshots and compaction bring their own: a snapshot published before its sync, sources
+deleted before the snapshot was read back, compaction before the archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+from unittest.mock import patch
+
+from host import SimulatedHost
+
+from queuectl.domain import decide
+from queuectl.domain.job import Job
+from queuectl.engines.file import log, recovery
+from queuectl.engines.file.log import FileLog
+from queuectl.engines.file.mark import Mark
+from queuectl.engines.file.segments import Segments
+from queuectl.events import codec
+from queuectl.events.vocabulary import Event
+from queuectl.projections.workers import WorkerRow
+from queuectl.runtime.upkeep import Upkeep
+
+Bug = Callable[[], AbstractContextManager[Any]]
+
+
+def no_file_sync() -> AbstractContextManager[Any]:
+    """Bytes are acknowledged that are not durable."""
+
+    def nothing(self: SimulatedHost, fd: int) -> None:
+        self._step("fdatasync", fd)
+
+    return patch.multiple(SimulatedHost, fdatasync=nothing, fsync=nothing)
+
+
+def no_directory_sync() -> AbstractContextManager[Any]:
+    """Files are trusted whose names are not durable."""
+
+    def nothing(self: SimulatedHost, path: str) -> None:
+        self._step("sync_directory", path)
+
+    return patch.object(SimulatedHost, "sync_directory", nothing)
+
+
+def truncate_in_recovery() -> AbstractContextManager[Any]:
+    """What is not accepted is cut off, and the same file is appended to."""
+
+    def mend(segments: Segments, first: int, fd: int, end: int, size: int, reserve: int) -> int:
+        segments._host.truncate(fd, end)
+        segments.sync(segments._host.fdatasync, fd)
+        return segments.open(first, write=True)
+
+    return patch.object(recovery, "mend", mend)
+
+
+def rewrite_in_place() -> AbstractContextManager[Any]:
+    """What is accepted is written once more, into the file that nobody may believe."""
+
+    def mend(segments: Segments, first: int, fd: int, end: int, size: int, reserve: int) -> int:
+        content = segments.read(fd, 0, end)
+        segments._host.truncate(fd, 0)
+        segments._write(fd, content)
+        segments.sync(segments._host.fdatasync, fd)
+        return segments.open(first, write=True)
+
+    return patch.object(recovery, "mend", mend)
+
+
+def doubtful_bytes_built_upon() -> AbstractContextManager[Any]:
+    """Bytes behind the mark that verify are taken for durable, and written behind."""
+
+    def mend(segments: Segments, first: int, fd: int, end: int, size: int, reserve: int) -> int:
+        if end == size:
+            return segments.open(first, write=True)
+        return right(segments, first, fd, end, size, reserve)
+
+    right = recovery.mend
+    return patch.object(recovery, "mend", mend)
+
+
+def crc_unchecked() -> AbstractContextManager[Any]:
+    """Lines are believed as they stand."""
+
+    def decode(data: bytes, crc: int) -> tuple[list[Event], int]:
+        last = data.split(b"\n")[-2:][0]
+        return codec.decode_unverified(data), int(last[8:16], 16) if last else crc
+
+    both = ExitStack()
+    both.enter_context(patch.object(codec, "decode", decode))
+    both.enter_context(patch.object(recovery, "decode", decode))
+    return both
+
+
+def short_write_ignored() -> AbstractContextManager[Any]:
+    """What a write could not store is taken for stored."""
+
+    def write_durably(self: FileLog, fd: int, mark: Mark, data: bytes) -> None:
+        self._host.write(fd, data)
+        self._sync(fd, mark)
+
+    return patch.object(FileLog, "_write_durably", write_durably)
+
+
+def lock_not_taken() -> AbstractContextManager[Any]:
+    """Everybody appends at once."""
+
+    def lock(self: SimulatedHost, fd: int, timeout_s: float) -> bool:
+        self._step("lock", fd)
+        return True
+
+    return patch.object(SimulatedHost, "lock", lock)
+
+
+def mark_not_written() -> AbstractContextManager[Any]:
+    """Readers take for durable whatever can be read."""
+
+    def move_mark(self: FileLog, mark: Mark) -> None:
+        self._mark = self._recorded = mark
+
+    return patch.object(FileLog, "_move_mark", move_mark)
+
+
+def sync_tried_again() -> AbstractContextManager[Any]:
+    """A failed sync is tried again and then believed."""
+
+    def sync(self: FileLog, fd: int, mark: Mark) -> None:
+        try:
+            self._host.fdatasync(fd)
+        except OSError:
+            self._host.fdatasync(fd)
+
+    return patch.object(FileLog, "_sync", sync)
+
+
+def no_doubt() -> AbstractContextManager[Any]:
+    """Who saw a sync fail stops, but tells nobody."""
+    return patch.object(log, "DOUBT", log.OK)
+
+
+def no_fencing() -> AbstractContextManager[Any]:
+    """Whoever ran a job may say how it ended, whatever has become of it since."""
+    return patch.object(decide, "_holds", lambda job, token: job.held)
+
+
+def stale_lease_revived() -> AbstractContextManager[Any]:
+    """A lease that has run out counts again as long as nobody else has taken the job."""
+
+    def holds(job: Job, token: int) -> bool:
+        return job.token == token
+
+    return patch.object(decide, "_holds", holds)
+
+
+def second_runner() -> AbstractContextManager[Any]:
+    """Jobs are taken over without ending what is left of their runs."""
+
+    def end_processes(self: Upkeep, row: WorkerRow, jobs: list[Job]) -> list[Job]:
+        return jobs
+
+    return patch.object(Upkeep, "_end_processes", end_processes)
+
+
+def escaped_processes_forgotten() -> AbstractContextManager[Any]:
+    """Only the process group of a run is ended, not what has left it."""
+    return patch.object(SimulatedHost, "_is_marked", lambda self, process, markers, paths: False)
+
+
+def nobody_takes_over() -> AbstractContextManager[Any]:
+    """The jobs of a dead worker stay its own."""
+    return patch.object(Upkeep, "take_over", lambda self: [])
+
+
+BUGS: tuple[Bug, ...] = (
+    no_file_sync,
+    no_directory_sync,
+    truncate_in_recovery,
+    rewrite_in_place,
+    doubtful_bytes_built_upon,
+    crc_unchecked,
+    short_write_ignored,
+    lock_not_taken,
+    mark_not_written,
+    sync_tried_again,
+    no_doubt,
+    no_fencing,
+    stale_lease_revived,
+    second_runner,
+    escaped_processes_forgotten,
+    nobody_takes_over,
+)

@@ -1,0 +1,192 @@
+"""What must be true whatever happens: hears of every event that anybody has seen, and of every run.
+
+It knows the rules of a job's life by itself, in a form so plain that it can be checked by reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from machine import Process
+
+from queuectl.events import vocabulary as v
+from queuectl.projections.state import State
+
+_WAITING, _RUNNING, _ENDED = "waiting", "running", "ended"
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+class _Job:
+    """What the oracle knows about a job."""
+
+    __slots__ = ("cancelled", "state", "token")
+
+    def __init__(self) -> None:
+        self.state = _WAITING
+        self.token = 0
+        """The claim under which it may run; 0 for none."""
+        self.cancelled = False
+
+
+class _Run:
+    """The processes of one attempt."""
+
+    __slots__ = ("job", "processes")
+
+    def __init__(self, job: str, process: Process) -> None:
+        self.job = job
+        self.processes = [process]
+
+    def lives(self) -> bool:
+        return not all(process.dead for process in self.processes)
+
+
+class Oracle:
+    def __init__(self) -> None:
+        self.history: list[v.Event] = []
+        """Everything that anybody has ever seen."""
+        self.jobs: dict[str, _Job] = {}
+        self.acknowledged = 0
+        """Events that whoever asked for them was told of."""
+        self.refused: set[str] = set()
+        """Ids of jobs of which somebody was told that they were not accepted."""
+        self._runs: dict[int, _Run] = {}
+        self._latest: dict[str, int] = {}
+        """Per job the token of the run that began last."""
+        self._at = ""
+
+    # ---- events
+
+    def saw(self, offset: int, events: Sequence[v.Event]) -> None:
+        """Somebody who had seen everything up to `offset` now sees `events`."""
+        history = self.history
+        for event in events:
+            if event.offset != offset + 1:
+                raise Violation(f"after event {offset} comes {event}")
+            offset += 1
+            if offset > len(history):
+                self._check(event)
+                history.append(event)
+            elif event != history[offset - 1]:
+                raise Violation(f"{event} was seen as {history[offset - 1]}")
+        if events and events[-1].more:
+            raise Violation(f"half a batch was seen, up to {events[-1]}")
+
+    def recalled(self, id: str, events: Sequence[v.Event]) -> None:
+        """Somebody looked up the history of one job."""
+        known = [event for event in self.history if getattr(event, "job", "") == id]
+        if events[: len(known)] != known[: len(events)]:
+            raise Violation(f"the history of {id} was {known} and is {events}")
+
+    def _check(self, event: v.Event) -> None:
+        if event.at < self._at:
+            raise Violation(f"time runs backwards to {event}")
+        self._at = event.at
+        if not isinstance(event, v.JobEvent):
+            return
+        job = self.jobs.get(event.job)
+        if isinstance(event, v.JobEnqueued):
+            if event.job in self.refused:
+                raise Violation(f"it was said that this was not accepted: {event}")
+            if job is not None:
+                raise Violation(f"there was such a job already: {event}")
+            self.jobs[event.job] = _Job()
+            return
+        if job is None:
+            raise Violation(f"there was no such job: {event}")
+        if not self._happens(job, event):
+            raise Violation(f"a job that was {job.state} under {job.token} cannot have {event}")
+
+    def _happens(self, job: _Job, event: v.JobEvent) -> bool:
+        """Move `job` on; whether that could be."""
+        match event:
+            case v.JobClaimed():
+                able = job.state == _WAITING and not job.token
+                job.state, job.token = _RUNNING, event.offset
+            case v.JobCompleted() | v.JobFailed():
+                able = job.state == _RUNNING and job.token == event.token
+                self._outcome(event)
+                job.state, job.token = _ENDED, 0
+            case v.JobRetried():
+                able = job.state == _ENDED and not job.cancelled
+                job.state = _WAITING
+            case v.JobDead():
+                able = job.state in (_ENDED, _WAITING)
+                job.state = _ENDED
+            case v.JobReleased() | v.LeaseExpired():
+                able = job.token == event.token
+                self._gone(event)
+                job.state, job.token = _ENDED if job.cancelled else _WAITING, 0
+            case v.JobCancelled():
+                able = job.state != _ENDED
+                job.state, job.cancelled = _ENDED, True
+            case v.JobRequeued():
+                able = not job.token
+                job.state, job.cancelled = _WAITING, False
+            case v.JobPruned():
+                able = job.state == _ENDED and not job.token
+                del self.jobs[event.job]
+            case _:
+                raise Violation(f"unknown to the oracle: {event}")
+        return able
+
+    def _outcome(self, event: v.JobCompleted | v.JobFailed) -> None:
+        """What is recorded is what happened."""
+        run = self._gone(event)
+        if isinstance(event, v.JobFailed) and event.reason == "start":
+            if run is not None:
+                raise Violation(f"it did run: {event}")
+            return
+        if run is None:
+            raise Violation(f"it never ran: {event}")
+        status = run.processes[0].status
+        ended = isinstance(event, v.JobFailed) and event.reason in ("timeout", "output-limit")
+        if not ended and (status == 0) is not isinstance(event, v.JobCompleted):
+            raise Violation(f"it ended with {status}: {event}")
+
+    def _gone(self, event: v.AttemptEvent) -> _Run | None:
+        run = self._runs.get(event.token)
+        if run is not None and run.lives():
+            raise Violation(f"its processes still live: {event}")
+        return run
+
+    # ---- runs
+
+    def began(self, id: str, token: int, process: Process) -> None:
+        """A worker has started a run of the job under that token."""
+        before = self._runs.get(self._latest.get(id, 0))
+        if before is not None and before.lives():
+            raise Violation(f"run {token} of {id} begins while {self._latest[id]} goes on")
+        if token in self._runs:
+            raise Violation(f"run {token} of {id} begins a second time")
+        job = self.jobs.get(id)
+        if job is None or job.token != token:
+            raise Violation(f"run {token} of {id} begins without its lease")
+        self._runs[token] = _Run(id, process)
+        self._latest[id] = token
+
+    def joined(self, token: int, process: Process) -> None:
+        """Another process belongs to that run."""
+        self._runs[token].processes.append(process)
+
+    @property
+    def runs(self) -> int:
+        return len(self._runs)
+
+    def unfinished(self) -> list[str]:
+        return [id for id, job in self.jobs.items() if job.state != _ENDED or job.token]
+
+
+class WatchedState(State):
+    """The projections of one process, which tell the oracle what that process gets to see."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        super().__init__()
+        self._oracle = oracle
+
+    def apply(self, events: Sequence[v.Event]) -> None:
+        self._oracle.saw(self.offset, events)
+        super().apply(events)

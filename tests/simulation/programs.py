@@ -1,0 +1,68 @@
+"""What simulated jobs do: a command is words that say how long it lasts and how it behaves."""
+
+from __future__ import annotations
+
+import signal
+from random import Random
+
+from machine import INIT, Process
+from oracle import Oracle
+
+_MS = 1000
+_BEHAVIOURS = ("", "", "", "fails", "flaky", "deaf", "leaves", "escapes", "kills")
+
+
+def command(chance: Random) -> str:
+    """Some command, such as `run 20 fails`."""
+    return f"run {chance.choice((0, 1, 5, 30, 200))} {chance.choice(_BEHAVIOURS)}".strip()
+
+
+class Programs:
+    """Gives life to the processes that workers spawn."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+
+    def __call__(self, process: Process) -> None:
+        environment = process.environment
+        job, token = environment[b"QUEUECTL_JOB"].decode(), int(environment[b"QUEUECTL_TOKEN"])
+        self._oracle.began(job, token, process)
+        _, duration_ms, *behaviour = process.name.split()
+        machine = process.machine
+        status = 0
+        if "fails" in behaviour or (
+            "flaky" in behaviour and int(environment[b"QUEUECTL_ATTEMPT"]) < 2
+        ):
+            status = 3 << 8
+        if "deaf" in behaviour:
+            process.ignores = frozenset([signal.SIGTERM])
+        if "leaves" in behaviour:
+            self._fork(job, token, process, escapes=False)
+        if "escapes" in behaviour:
+            self._fork(job, token, process, escapes=True)
+
+        def end() -> None:
+            if process.dead or process.dying:
+                return
+            if "kills" in behaviour and process.parent != INIT:
+                machine.end(machine.processes[process.parent], signal.SIGKILL)
+            machine.end(process, status)
+
+        machine.at(machine.now_us + int(duration_ms) * _MS, end)
+
+    def _fork(self, job: str, token: int, parent: Process, *, escapes: bool) -> None:
+        """A child that goes on for long after its parent has ended."""
+        machine = parent.machine
+        child = machine.add(f"{parent.name} (child)", parent.pid)
+        child.environment = parent.environment
+        if escapes:
+            # A session of its own, and nothing of its parent's files.
+            child.group = child.session = child.pid
+        else:
+            child.group, child.session = parent.group, parent.session
+            for opening in parent.openings.values():
+                child.give(opening)
+        self._oracle.joined(token, child)
+        machine.at(
+            machine.now_us + 10_000 * _MS, lambda: None if child.dead else machine.end(child, 0)
+        )

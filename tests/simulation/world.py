@@ -1,0 +1,265 @@
+"""One run of the simulation: a machine, clients that use queuectl on it, and the trouble they get.
+
+First everything goes wrong that can; then the trouble ends, and what was promised must come true.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+from unittest import mock
+
+from clients import CLIENTS, Client, audit, resumer, worker
+from greenlet import getcurrent
+from host import SimulatedHost, failed
+from machine import Machine, Process, Stuck
+from oracle import Oracle, Violation, WatchedState
+from programs import Programs
+
+from queuectl.engines.file import FileLog
+from queuectl.errors import Conflict, Damaged, LockTimedOut, Newer, NoSpace, QueuectlError
+from queuectl.jobqueue import Queue
+from queuectl.runtime import worker as real_worker
+
+_PLACE = "/data"
+_PEACE_CALLS = 60_000
+_WORKERS_MAX = 100
+_EARLIEST_US = 1_000_000_000_000
+"""No clock starts much before 1970."""
+_ERRORS: dict[str, tuple[int, ...]] = {
+    "open": (errno.EMFILE, errno.EIO, errno.ENOSPC),
+    "read_at": (errno.EIO,),
+    "write": (errno.ENOSPC, errno.EDQUOT, errno.EIO),
+    "write_at": (errno.ENOSPC, errno.EIO),
+    "fdatasync": (errno.EIO, errno.ENOSPC),
+    "sync_directory": (errno.EIO,),
+    "truncate": (errno.EIO,),
+    "rename": (errno.EIO, errno.ENOSPC),
+    "unlink": (errno.EIO,),
+    "reserve": (errno.ENOSPC, errno.EDQUOT),
+    "make_directory": (errno.ENOSPC, errno.EIO),
+    "spawn": (errno.EAGAIN, errno.ENOMEM),
+}
+TROUBLES = ("kill", "power", "error", "short", "stop", "clock", "term", "full")
+
+
+class Signals:
+    """Stands in for `StopSignals`: the simulated machine signals, not the real one."""
+
+    def __init__(self, bell: int) -> None:
+        self.count = 0
+        self._process: Process = getcurrent().process  # type: ignore[attr-defined]
+        self._pipe = self._process.openings[bell].file
+
+    def __enter__(self) -> Self:
+        self._process.on_signal = self._heard
+        return self
+
+    def _heard(self, number: int) -> None:
+        self.count += number == signal.SIGTERM
+        self._process.machine.ring(self._pipe)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.on_signal = None
+
+
+class World:
+    def __init__(self, seed: int, calls: int, troubles: tuple[str, ...] = TROUBLES) -> None:
+        self.seed = seed
+        self.chance = Random(f"world {seed}")
+        chance = self.chance
+        # Each seed has its own mixture: with everything at once, rare things hide each other.
+        self._troubles = [kind for kind in troubles if chance.random() < 0.6] or [troubles[0]]
+        self._trouble = chance.choice((0.0, 0.003, 0.01, 0.03)) if troubles else 0.0
+        self.machine = Machine(seed, switch=chance.choice((0.05, 0.3, 0.8)), trouble=self._trouble)
+        self.machine.make_trouble = self._make_trouble
+        self.machine.calls_max = calls
+        self._latest_us = self.machine.wall_us
+        self.segment_bytes_max = chance.choice((600, 3000, 1 << 20))
+        self.oracle = Oracle()
+        self.clients: list[Process] = []
+        self._wanted: list[Client] = chance.choices(CLIENTS, k=chance.randrange(2, 6))
+        self.counts = dict.fromkeys(TROUBLES, 0)
+
+    # ---- from start to end
+
+    def run(self) -> None:
+        """Raises `Violation`, or whatever else the code did not expect."""
+        with without_real_signals():
+            self.machine.run(self._keep_going)
+            self._end_trouble()
+            self._peace(resumer)
+            # A worker ends when nothing is left to run; some jobs kill theirs.
+            for _ in range(_WORKERS_MAX):
+                self._peace(worker, worker)
+                if not self.oracle.unfinished():
+                    break
+            else:
+                raise Violation(f"never finished: {self.oracle.unfinished()}")
+            self._peace(audit)
+
+    def _keep_going(self) -> bool:
+        """Whether the time of trouble is over; until then, whoever ended is followed by another."""
+        living = [process for process in self.clients if not process.dead]
+        names = [process.name for process in living]
+        for client in self._wanted:
+            if client.__name__ in names:
+                names.remove(client.__name__)
+            else:
+                living.append(self._start(client))
+        self.clients = living
+        return self.machine.calls >= self.machine.calls_max
+
+    def _end_trouble(self) -> None:
+        machine = self.machine
+        machine.trouble = 0.0
+        machine.disk.capacity = 1 << 40
+        # What was to run at a time of tomorrow's clock may run today.
+        machine.wall_us = max(machine.wall_us, self._latest_us)
+        machine.calls_max = machine.calls + _PEACE_CALLS
+        end = self.chance.random()
+        if end < 0.4:
+            machine.restart()
+        for process in self.clients:
+            machine.resume(process)
+            if not process.dead and (end < 0.7 or process.on_signal is None):
+                machine.end(process, signal.SIGKILL)
+            else:
+                machine.signal(process, signal.SIGTERM)
+
+    def _peace(self, *clients: Client) -> None:
+        started = [self._start(client) for client in clients]
+        self.clients += started
+        machine = self.machine
+        try:
+            machine.run(
+                lambda: (
+                    all(process.dead for process in self.clients)
+                    or machine.calls >= machine.calls_max
+                )
+            )
+        except Stuck:
+            raise Violation("everybody waits for ever") from None
+        if machine.calls >= machine.calls_max:
+            raise Violation("nothing gets done any more")
+
+    # ---- clients
+
+    def _start(self, client: Client) -> Process:
+        def body(process: Process) -> None:
+            try:
+                client(self, process)
+            except (QueuectlError, OSError) as error:
+                if not self._is_excused(process, error):
+                    raise
+
+        return self.machine.start(client.__name__, body)
+
+    def open(self, process: Process) -> Queue:
+        """The real thing, on the simulated machine."""
+        return open_queue(process, self.oracle, self.segment_bytes_max)
+
+    def _is_excused(self, process: Process, error: Exception) -> bool:
+        """Whether the trouble made explains that a client gave up."""
+        if isinstance(error, (Damaged, Conflict, Newer)):
+            return False
+        if self.counts["full"] and (
+            isinstance(error, NoSpace)
+            or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+        ):
+            return True
+        if isinstance(error, LockTimedOut) and self.counts["stop"]:
+            return True
+        return process.errors > 0
+
+    # ---- trouble
+
+    def _make_trouble(self, process: Process, call: str) -> None:
+        chance = self.chance
+        kind = chance.choice(self._troubles)
+        machine = self.machine
+        victim = chance.choice(self.clients)
+        if kind == "power":
+            if chance.random() < 0.3:
+                self.counts[kind] += 1
+                machine.restart()
+        elif kind == "error":
+            self._fail(process, call)
+        elif kind == "short":
+            if call == "write":
+                self.counts[kind] += 1
+                process.errors += 1
+                process.cut_write = True
+        elif kind == "clock":
+            self.counts[kind] += 1
+            jump_s = chance.choice((1, 60, 86_400, 315_360_000))
+            jump_s *= chance.choice((-1, 1))
+            machine.wall_us = max(_EARLIEST_US, machine.wall_us + jump_s * 1_000_000)
+            self._latest_us = max(self._latest_us, machine.wall_us)
+        elif kind == "full":
+            self.counts[kind] += 1
+            room = chance.choice((0, 300, 5000, 1 << 20, 4 << 20, 1 << 40))
+            machine.disk.capacity = machine.disk.capacity - machine.disk.free + room
+        elif victim.dead:
+            return
+        elif kind == "kill":
+            self.counts[kind] += 1
+            machine.end(victim, signal.SIGKILL)
+        elif kind == "term":
+            self.counts[kind] += 1
+            machine.signal(victim, signal.SIGTERM)
+        elif kind == "stop":
+            self.counts[kind] += 1
+            machine.stop(victim, chance.choice((1000, 300_000, 3_000_000, 60_000_000)))
+
+    def _fail(self, process: Process, call: str) -> None:
+        codes = _ERRORS.get(call)
+        if codes:
+            self.counts["error"] += 1
+            process.errors += 1
+            raise failed(self.chance.choice(codes))
+
+    def story(self) -> str:
+        """The seed, and what happened last."""
+        lines = [
+            f"{at_us / 1_000_000:.6f} {process.pid} {process.name}: {call} {detail}"
+            for at_us, process, call, detail in list(self.machine.trace)[-60:]
+        ]
+        return "\n".join([f"seed {self.seed}, last calls:", *lines])
+
+
+def open_queue(process: Process, oracle: Oracle, segment_bytes_max: int) -> Queue:
+    """A queue as that process has it, with all that it sees told to the oracle."""
+    host = SimulatedHost(process, Programs(oracle))
+    queue = Queue(_PLACE, host=host)
+    queue.log = FileLog(queue.home.log, host, segment_bytes_max=segment_bytes_max)
+    queue.known = WatchedState(oracle)
+    return queue
+
+
+def without_real_signals() -> AbstractContextManager[Any]:
+    return mock.patch.object(real_worker, "StopSignals", Signals)
+
+
+def run(seed: int, calls: int = 1500) -> World:
+    """Run one seed; a failure says how to run it again."""
+    world = World(seed, calls)
+    try:
+        world.run()
+    except BaseException as error:
+        error.add_note(world.story())
+        raise
+    return world
+
+
+Run = Callable[[int], World]
