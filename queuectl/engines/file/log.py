@@ -156,6 +156,10 @@ class FileLog(FileReader):
     def _begin(self) -> tuple[int, Mark]:
         """The first segment of a new log."""
         self.segments.remove_leftovers()
+        # Whoever made the directories may have died before their names were durable.
+        above = os.path.dirname(os.path.abspath(self.directory))
+        for directory in (above, os.path.dirname(above)):
+            self.segments.sync(self._host.sync_directory, directory)
         identity = self._host.random(16).hex()
         header = Header(at=instants.from_us(self._host.now_us()), log=identity)
         return self._publish(header, generation=0, offset=0)

@@ -1,0 +1,97 @@
+"""What the simulation has found in the real code, each told again in its shortest form."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+from host import failed
+from machine import Machine, Process
+from oracle import Oracle
+from world import open_queue, without_real_signals
+
+from queuectl.errors import NoSpace
+from queuectl.jobqueue import Queue
+from queuectl.runtime.options import Options
+from queuectl.runtime.worker import Worker
+
+_CHANCES = 40
+
+
+class Stage:
+    """A machine on which one process at a time does one thing, and trouble comes as planned."""
+
+    def __init__(self, seed: int) -> None:
+        self.machine = Machine(seed, switch=0.0, trouble=1.0)
+        self.machine.make_trouble = self._trouble
+        self.segment_bytes_max = 1 << 20
+        self._oracle = Oracle()
+        self._plan: list[tuple[str, Callable[[Process], None]]] = []
+
+    def _trouble(self, process: Process, call: str) -> None:
+        if self._plan and self._plan[0][0] == call:
+            self._plan.pop(0)[1](process)
+
+    def at(self, call: str, trouble: Callable[[Process], None]) -> None:
+        """Once all that was planned before has happened: what happens at the next such call."""
+        self._plan.append((call, trouble))
+
+    def kill_at(self, call: str) -> None:
+        self.at(call, lambda process: self.machine.end(process, 9))
+
+    def fail_at(self, call: str, code: int) -> None:
+        def trouble(_: Process) -> None:
+            raise failed(code)
+
+        self.at(call, trouble)
+
+    def cut_at_next_write(self) -> None:
+        def trouble(process: Process) -> None:
+            process.cut_write = True
+
+        self.at("write", trouble)
+
+    def pass_by(self, call: str) -> None:
+        self.at(call, lambda process: None)
+
+    def run(self, body: Callable[[Queue], object]) -> object:
+        """What `body` returns, run in a process of its own; None if that was killed."""
+        returned: list[object] = [None]
+
+        def live(process: Process) -> None:
+            returned.append(body(open_queue(process, self._oracle, self.segment_bytes_max)))
+
+        process = self.machine.start("", live)
+        with without_real_signals():
+            self.machine.run(lambda: process.dead)
+        return returned.pop()
+
+    def states(self) -> object:
+        return self.run(lambda queue: {job.id: job.state for job in queue.jobs()})
+
+
+def stages() -> Iterator[Stage]:
+    """The same stage again and again, for what chance makes of a power cut."""
+    return map(Stage, range(_CHANCES))
+
+
+def enqueue(*ids: str) -> Callable[[Queue], object]:
+    return lambda queue: queue.enqueue_many([{"command": "run 0", "id": id} for id in ids])
+
+
+def work(queue: Queue) -> str:
+    return Worker(queue, Options(burst="wait", grace_ms=0)).run()
+
+
+def test_directories_are_durable_before_anything_is_acknowledged() -> None:
+    for stage in stages():
+        # Whoever makes them dies after the last one, before its name is durable.
+        for _ in range(4):
+            stage.pass_by("make_directory")
+        stage.kill_at("sync_directory")
+        assert stage.run(lambda queue: "made") is None
+        stage.run(enqueue("a"))
+        stage.machine.restart()
+        assert stage.states() == {"a": "pending"}
