@@ -95,3 +95,18 @@ def test_directories_are_durable_before_anything_is_acknowledged() -> None:
         stage.run(enqueue("a"))
         stage.machine.restart()
         assert stage.states() == {"a": "pending"}
+
+
+def test_a_segment_that_was_cut_back_is_synced_before_it_is_sealed() -> None:
+    def refused(queue: Queue) -> None:
+        stage.cut_at_next_write()
+        with pytest.raises(NoSpace):
+            enqueue("b")(queue)
+
+    for stage in stages():
+        stage.run(enqueue("a"))
+        stage.run(refused)
+        stage.segment_bytes_max = 1
+        stage.run(enqueue("c"))
+        stage.machine.restart()
+        assert stage.states() == {"a": "pending", "c": "pending"}

@@ -253,6 +253,8 @@ class FileLog(FileReader):
         try:
             # Same length: only gives back the blocks that were set aside behind the end.
             self._host.truncate(fd, mark.position)
+            # A short write may have been cut back here, and nobody will sync this file again.
+            self._sync(fd, mark)
             return self._publish(header, mark.generation, mark.offset)
         except NoSpace:
             # What runs may still record its end in the old segment.
@@ -285,6 +287,10 @@ class FileLog(FileReader):
             # Nobody has seen these bytes, and they are not synced: the one safe time to cut.
             self._host.truncate(fd, mark.position)
             raise self._no_space()
+        self._sync(fd, mark)
+
+    def _sync(self, fd: int, mark: Mark) -> None:
+        """Make the segment durable. Where that fails, nothing behind `mark` may be believed."""
         try:
             self._host.fdatasync(fd)
         except OSError as error:
