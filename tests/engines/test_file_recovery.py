@@ -102,6 +102,31 @@ def test_sectors_that_were_never_written_are_a_tear(
     assert [path.read_bytes() for path in tmp_path.glob("cut-*")] == [tail]
 
 
+@pytest.mark.parametrize("behind", [b"", b'ter":1}\n', b'":1}\n{"crc":"12'])
+def test_the_rest_of_a_sector_that_was_never_written_is_a_tear(
+    tmp_path: Path, host: SteadyHost, behind: bytes
+) -> None:
+    segment = write(tmp_path, host)
+    size = segment.stat().st_size
+    tail = bytes(-size % 512) + behind
+    segment.write_bytes(segment.read_bytes() + tail)
+    lose_lock_file(tmp_path)
+    log = FileLog(str(tmp_path), host)
+    assert log.append([batch("g")])[0].offset == 7
+    assert [path.read_bytes() for path in tmp_path.glob("cut-*")] == [tail]
+
+
+def test_fewer_zeros_than_to_the_end_of_the_sector_are_damage(
+    tmp_path: Path, host: SteadyHost
+) -> None:
+    segment = write(tmp_path, host)
+    size = segment.stat().st_size
+    segment.write_bytes(segment.read_bytes() + bytes(-size % 512 - 1) + b"x" * 600)
+    lose_lock_file(tmp_path)
+    with pytest.raises(Damaged):
+        FileLog(str(tmp_path), host).append([batch("g")])
+
+
 @pytest.mark.parametrize("tail", [b"garbage", b"\n", b'{"crc":"00000000"}\n', b"\0{}\n\0x"])
 def test_anything_else_behind_the_end_is_damage(
     tmp_path: Path, host: SteadyHost, tail: bytes

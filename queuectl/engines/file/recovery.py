@@ -72,10 +72,11 @@ def _is_tear(rest: bytes, position: int) -> bool:
     if zeros < 0:
         start = b'{"crc":"'
         return b"\n" not in rest and rest[: len(start)] == start[: len(rest)]
-    # Sectors that were never written, and nothing behind them that still verifies by itself.
+    # Sectors that were never written, and nothing behind them that still verifies by itself. The
+    # first may have been written in part before: then what was lost begins here, inside it.
     end = len(rest) - len(rest[zeros:].lstrip(b"\0"))
-    sector_end = -(-(position + zeros) // _SECTOR) * _SECTOR + _SECTOR
-    unwritten = end == len(rest) or sector_end <= position + end
+    whole = -(-(position + zeros) // _SECTOR) + 1 if zeros else position // _SECTOR + 1
+    unwritten = end == len(rest) or whole * _SECTOR <= position + end
     return unwritten and b"\n" not in rest[:zeros] and not _holds_a_line(rest[end:])
 
 
