@@ -137,7 +137,8 @@ class Worker:
         given_up = self._hindered and self._signals.count > 1
         if reason and not self._runs and (not self._ended or given_up):
             stopped = v.WorkerStopped(worker=self.id, reason=reason)
-            batches = [Batch([stopped], essential=True)]
+            # With ends unrecorded it holds jobs by the log, and others must see that it is gone.
+            batches = [] if self._ended else [Batch([stopped], essential=True)]
             events = self._try(lambda: self._queue.transact(lambda: batches))
             if events is not None or given_up:
                 self._tell(events or [])

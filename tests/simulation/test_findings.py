@@ -110,3 +110,22 @@ def test_a_segment_that_was_cut_back_is_synced_before_it_is_sealed() -> None:
         stage.run(enqueue("c"))
         stage.machine.restart()
         assert stage.states() == {"a": "pending", "c": "pending"}
+
+
+def test_who_leaves_without_recording_its_ends_does_not_sign_off() -> None:
+    stage = Stage(0)
+    stage.run(enqueue("a"))
+
+    def stop_soon(process: Process) -> None:
+        def stop() -> None:
+            stage.machine.signal(process, signal.SIGTERM)
+            stage.machine.signal(process, signal.SIGTERM)
+
+        stage.machine.at(stage.machine.now_us + 300_000, stop)
+
+    # The end cannot be recorded; by the time the worker gives up, there is space again.
+    stage.at("spawn", stop_soon)
+    stage.fail_at("write", errno.ENOSPC)
+    assert stage.run(work) == "stopped"
+    stage.run(work)
+    assert stage.states() == {"a": "completed"}
