@@ -106,6 +106,10 @@ class Run:
         try:
             # Written before it starts: a claim whose token does not stand here never ran.
             write_trace(host, lock, job.token)
+        except OSError as error:
+            self._output.close()
+            raise NotStarted(f"no slot file: {error.strerror}", fault=False) from None
+        try:
             self._started_s = host.monotonic_s()
             self._pid = host.spawn(
                 argv, job.spec.cwd.encode(), env, self._output.out, self._output.err, lock

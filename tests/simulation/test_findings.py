@@ -129,3 +129,17 @@ def test_who_leaves_without_recording_its_ends_does_not_sign_off() -> None:
     assert stage.run(work) == "stopped"
     stage.run(work)
     assert stage.states() == {"a": "completed"}
+
+
+def test_a_slot_file_that_cannot_be_written_is_no_fault_of_the_job() -> None:
+    stage = Stage(0)
+    stage.run(enqueue("a"))
+    stage.pass_by("make_directory")
+    stage.pass_by("make_directory")
+    stage.fail_at("write_at", errno.EIO)
+    assert stage.run(work) == "nothing left to run"
+    (released,) = stage.run(
+        lambda queue: [event for event in queue.history("a") if event.attempt == 1][1:2]
+    )  # type: ignore[misc]
+    assert released.reason == "no slot file: Input/output error"
+    assert stage.states() == {"a": "completed"}
