@@ -11,6 +11,8 @@ from host import SimulatedHost
 
 from queuectl.host import Host
 
+_SEEDS = 400
+_SHARES = 8
 _BUG_SEEDS_MAX = 2000
 
 
@@ -19,6 +21,12 @@ def test_a_planted_bug_is_caught(bug: Bug) -> None:
     with bug(), pytest.raises(Exception):  # noqa: B017 - whatever gives it away
         for seed in range(_BUG_SEEDS_MAX):
             world.run(seed)
+
+
+@pytest.mark.parametrize("share", range(_SHARES))
+def test_no_seed_breaks_a_promise(share: int) -> None:
+    for seed in range(share, _SEEDS, _SHARES):
+        world.run(seed)
 
 
 def test_the_same_seed_is_the_same_run() -> None:
