@@ -145,6 +145,18 @@ def test_a_failed_sync_of_a_new_segment_stops_the_process_too(tmp_path: Path) ->
     assert jobs_of(everything(other)) == [*OLD, "x", "x", "z"]
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_who_cannot_move_the_mark_stops_though_what_it_wrote_will_count(
+    tmp_path: Path, code: int
+) -> None:
+    _, log, other = failing(tmp_path, "write_at", oserror(code))
+    for _ in range(2):
+        with pytest.raises(SyncFailed, match="may be lost"):
+            log.append([batch(*NEW)])
+    assert other.append([batch("z")])[0].offset == 6
+    assert jobs_of(everything(other)) == [*OLD, *NEW, "z"]
+
+
 @pytest.mark.parametrize("call", ["reserve", "write"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_refuses_and_changes_nothing(tmp_path: Path, call: str, code: int) -> None:

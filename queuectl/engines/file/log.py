@@ -94,6 +94,14 @@ class FileLog(FileReader):
         self._host.write_at(self._lock_fd, data, 0)
         self._mark_bytes, self._mark, self._recorded = data, mark, mark
 
+    def _commit(self, mark: Mark) -> None:
+        """Move the mark over what is durable now. Who cannot stops: the next one to append will
+        accept it, so whoever asked for it must not go on as if it had not happened."""
+        try:
+            self._move_mark(mark)
+        except OSError as error:
+            raise sync_failed(self.directory, error) from None
+
     # ---- appending
 
     def append(self, batches: Sequence[Batch]) -> list[Event]:
@@ -117,9 +125,7 @@ class FileLog(FileReader):
             if mark.offset == (self._tail.offset if self._tail else 0):
                 self._tail = Place(mark.segment, position, crc, offset)
             first = mark.offset + 1
-            self._move_mark(
-                mark._replace(position=position, offset=offset, crc=crc, at=at, state=OK)
-            )
+            self._commit(mark._replace(position=position, offset=offset, crc=crc, at=at, state=OK))
         return _stamp(batches, first, at)
 
     @contextmanager
