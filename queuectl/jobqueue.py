@@ -362,8 +362,13 @@ class Queue:
         raise Conflict("others keep changing the same job: try again")
 
     def ring(self) -> None:
-        """Wake every worker that waits."""
-        for name in self.host.names(self.home.run):
+        """Wake every worker that waits, as far as they can be found: they look by themselves, too,
+        and what has just been stored must not seem to have failed."""
+        try:
+            names = self.host.names(self.home.run)
+        except OSError:
+            return
+        for name in names:
             if name.endswith(".bell"):
                 self.host.ring(os.path.join(self.home.run, name))
 

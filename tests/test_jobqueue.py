@@ -97,6 +97,17 @@ def test_jobs_of_one_batch_stand_in_the_order_they_were_given(queue: Queue) -> N
     assert [job.id for job in jobs] == sorted(job.id for job in jobs)
 
 
+def test_what_is_stored_has_not_failed_because_nobody_can_be_woken(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names(path: str) -> list[str]:
+        raise OSError(24, "Too many open files")
+
+    queue.enqueue("true")
+    monkeypatch.setattr(queue.host, "names", names)
+    assert queue.enqueue("true", id="a").id == "a"
+
+
 # ---- finding
 
 
