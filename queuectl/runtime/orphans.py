@@ -34,8 +34,8 @@ class Orphans:
         self._runs[token] = _Run(pid, markers, lock_path)
 
     def end(self, token: int) -> None:
-        """Nothing of that run is left."""
-        del self._runs[token]
+        """Nothing of that run is left; told again, it changes nothing."""
+        self._runs.pop(token, None)
 
     def leave(self, pid: int) -> None:
         """That orphan cannot be ended: it belongs to somebody else."""

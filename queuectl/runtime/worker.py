@@ -105,7 +105,11 @@ class Worker:
                 # From now on it has timeouts to keep, whoever sits on the lock.
                 self._queue.log.lock_timeout_s = _LOCK_TIMEOUT_S
                 while not self._done:
-                    if not self._try(self._step):
+                    went_on = self._try(self._step)
+                    if went_on is None and self._signals.count > 1:
+                        # Told twice, it leaves without a word: whoever comes next sees it is gone.
+                        self._done = "stopped"
+                    elif not went_on:
                         self._wait()
                 return self._done
             finally:
@@ -153,7 +157,6 @@ class Worker:
         """Take what came of the runs that are over."""
         self._orphans.reap()
         for run in [run for run in self._runs if run.look()]:
-            self._runs.remove(run)
             self._ended.append(
                 run.result(
                     now=self._queue.now(),
@@ -161,6 +164,8 @@ class Worker:
                     backoff_base=self._options.backoff_base,
                 )
             )
+            # Only now: an end that could not be told this time is told the next.
+            self._runs.remove(run)
 
     def _follow_the_log(self) -> None:
         """End runs that were cancelled, or whose lease was lost."""
@@ -383,7 +388,7 @@ class Worker:
         for run in self._runs:
             run.ask_to_end("stopping", at_once=True)
         while self._runs:
-            self._runs = [run for run in self._runs if not self._try(run.look)]
+            self._runs = [run for run in self._runs if not _is_over(run)]
             self._host.sleep(_LOCK_BUSY_S)
 
     def _chance(self) -> float:
@@ -396,3 +401,11 @@ class Worker:
     def _tell(self, events: list[v.Event]) -> None:
         for event in events:
             self._listener.happened(event)
+
+
+def _is_over(run: Run) -> bool:
+    """Whether a killed run is over, or the disk does not tell: then its slot lock tells others."""
+    try:
+        return run.look()
+    except OSError:
+        return True

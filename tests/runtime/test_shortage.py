@@ -151,6 +151,72 @@ def test_told_twice_to_stop_it_does_not_wait_for_the_log_s_lock(
     assert not site.queue.state.workers.rows
 
 
+class FailsOnce(Host):
+    """A machine on which one call fails, once, from the moment it is told to."""
+
+    def __init__(self, name: str, code: int) -> None:
+        self.armed = False
+        self.failed = False
+        call = getattr(self, name)
+
+        def failing(*arguments: Any) -> Any:
+            if self.armed and not self.failed:
+                self.failed = True
+                raise OSError(code, os.strerror(code))
+            return call(*arguments)
+
+        setattr(self, name, failing)
+
+
+def test_a_disk_that_does_not_take_the_token_is_not_the_job_s_fault(site: Site) -> None:
+    id = site.add("true", max_retries=1)
+    host = FailsOnce("write_at", errno.EIO)
+    with Queue(site.place, host=host) as queue:
+        make = host.create
+
+        def create(path: str) -> int:
+            host.armed |= path.endswith(".err")
+            return make(path)
+
+        host.create = create  # type: ignore[method-assign]
+        Worker(queue, Options(burst="wait")).run()
+    assert host.failed
+    assert (site.state(id), site.job(id).attempts) == ("completed", 1)
+    assert "job.failed" not in site.types(id)
+
+
+def test_an_end_that_cannot_be_told_at_once_is_told_later(site: Site) -> None:
+    ids = [site.add("true", max_retries=1) for _ in range(2)]
+    host = FailsOnce("size", errno.ENOMEM)
+    with Queue(site.place, host=host) as queue:
+        take = host.reap
+
+        def reap(pid: int) -> tuple[int, Any]:
+            host.armed = True
+            return take(pid)
+
+        host.reap = reap  # type: ignore[method-assign]
+        Worker(queue, Options(slots=2, burst="wait")).run()
+    assert host.failed
+    assert [site.state(id) for id in ids] == ["completed"] * 2
+
+
+def test_told_twice_to_stop_it_leaves_even_if_it_cannot_see_what_has_ended(site: Site) -> None:
+    class Blind(Host):
+        def is_held(self, path: str) -> bool:
+            raise OSError(errno.ENFILE, "Too many open files in system")
+
+        def wait(self, *arguments: Any) -> set[int]:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().wait(*arguments)
+
+    id = site.add("sleep 0.1")
+    with Queue(site.place, host=Blind()) as queue:
+        assert Worker(queue, Options()).run() == "stopped"
+    site.drain()
+    assert site.state(id) == "completed"
+
+
 def test_no_right_to_write_output_is_said_once_and_fails_no_job(site: Site) -> None:
     """As when the output directory became a file of another kind: nothing can be begun there."""
     id = site.add("true", max_retries=1)
