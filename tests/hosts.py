@@ -90,3 +90,28 @@ def _through_disk(name: str) -> Callable[..., Any]:
 
 for _name in DISK_CALLS:
     setattr(FaultyHost, _name, _through_disk(_name))
+
+
+FILE_CALLS = (
+    *DISK_CALLS,
+    "read_at",
+    "size",
+    "exists",
+    "file_size",
+    "names",
+    "make_directory",
+    "free_bytes",
+    "is_private",
+    "file_system",
+    "hold",
+    "is_held",
+    "make_bell",
+)
+
+
+class BrokenHost(FaultyHost):
+    """A machine on which whatever has to do with files can fail, reading and looking too."""
+
+
+for _name in FILE_CALLS[len(DISK_CALLS) :]:
+    setattr(BrokenHost, _name, _through_disk(_name))

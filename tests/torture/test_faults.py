@@ -1,0 +1,247 @@
+"""Every call on a file fails, once or from then on for ever, for each command: one line that says
+so, never a traceback, never a success that is none."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hosts import FILE_CALLS, BrokenHost, SteadyHost
+from programs import Answer, Shell
+from tallies import Tally
+
+from queuectl import Queue
+from queuectl.events import vocabulary as v
+
+ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EMFILE", "EINTR", "EROFS", "short write")
+FULL = ("ENOSPC", "EDQUOT")
+OLD = ("a", "b", "flaky")
+COMMANDS = {"flaky": "[ $QUEUECTL_ATTEMPT -gt 1 ]"}
+
+
+class Machine(BrokenHost):
+    """A machine whose `number`-th call on a file fails, and with `for_ever` every one after it."""
+
+    patience = 10
+    """How often a worker may wait in vain until it is asked to stop."""
+
+    def __init__(self, number: int, error: str, *, for_ever: bool) -> None:
+        super().__init__()
+        self.number, self.error, self.for_ever = number, error, for_ever
+        self.failed: list[str] = []
+        self.waited = 0
+        self.watch(self._fault)
+
+    def _fault(self, number: int, name: str) -> BaseException | None:
+        if number != self.number and not (self.for_ever and number > self.number):
+            return None
+        self.failed.append(name)
+        if self.error == "short write":
+            return None
+        code = getattr(errno, self.error)
+        return OSError(code, os.strerror(code))
+
+    def write(self, fd: int, data: bytes) -> int:  # type: ignore[override]
+        return super().write(fd, self._narrow(data))
+
+    def write_at(self, fd: int, data: bytes, position: int) -> int:  # type: ignore[override]
+        return super().write_at(fd, self._narrow(data), position)
+
+    def _narrow(self, data: bytes) -> bytes:
+        hit = len(self.calls) == self.number or (self.for_ever and len(self.calls) > self.number)
+        return data[: max(1, len(data) // 2)] if self.error == "short write" and hit else data
+
+    # ---- time passes only by being waited for
+
+    def wait(self, descriptors: Iterable[int], timeout_s: float) -> set[int]:
+        heard = super().wait(descriptors, min(timeout_s, 0.005))
+        if not heard:
+            self._pass(timeout_s)
+        return heard
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(min(seconds, 0.001))
+        self._pass(seconds)
+
+    def _pass(self, seconds: float) -> None:
+        self.advance(min(max(seconds, 0.0), 1.0))
+        self.waited += 1
+        if self.waited % self.patience == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert self.waited < 20 * self.patience, f"it goes on for ever: {self.failed[:3]}"
+
+
+class Bench:
+    """A queue with three jobs, laid out anew for every try."""
+
+    def __init__(self, root: Path) -> None:
+        self.template = root / "template"
+        self.shell = Shell(root)
+        with Queue(self.template, host=SteadyHost()) as queue:
+            for id in OLD:
+                queue.enqueue(COMMANDS.get(id, "true"), id=id, max_retries=3, cwd="/")
+        self.lay()
+
+    def lay(self) -> None:
+        shutil.rmtree(self.shell.data, ignore_errors=True)
+        shutil.copytree(self.template, self.shell.data)
+
+    def run(self, words: tuple[str, ...], machine: SteadyHost) -> Answer:
+        before = set(os.listdir("/proc/self/fd"))
+        try:
+            with mock.patch("queuectl.jobqueue.Host", lambda: machine):
+                return self.shell(*words)
+        finally:
+            # As when its process ends: no lock is left.
+            for fd in set(os.listdir("/proc/self/fd")) - before:
+                with suppress(OSError):
+                    os.close(int(fd))
+
+    def truth(self) -> Queue:
+        return Queue(self.shell.data, host=SteadyHost())
+
+
+@pytest.fixture
+def bench(ram: Path) -> Bench:
+    return Bench(ram)
+
+
+def failing(
+    bench: Bench, words: tuple[str, ...], errors: Iterable[str], *, for_ever: bool
+) -> Iterator[tuple[Machine, Answer]]:
+    """What a command answers when its first, second, … call fails, until none is left to fail."""
+    for error in errors:
+        for number in range(1000):
+            bench.lay()
+            machine = Machine(number, error, for_ever=for_ever)
+            answer = bench.run(words, machine)
+            if not machine.failed:
+                assert answer.code == 0
+                break
+            yield machine, answer
+        else:
+            pytest.fail("it makes calls without end")
+
+
+def told_well(machine: Machine, answer: Answer) -> None:
+    """What failed is said in one line, by somebody who has expected it."""
+    where = (machine.number, machine.error, machine.failed[:5], answer)
+    assert "Traceback" not in answer.err, where
+    assert "defect" not in answer.err, where
+    if answer.code:
+        assert answer.code in (1, 9), where
+        assert answer.err.splitlines()[-1].startswith("queuectl: "), where
+
+
+def goes_on(bench: Bench, machine: Machine) -> None:
+    """As soon as the disk is well again, everything is."""
+    where = (machine.number, machine.error, machine.failed[:5])
+    with bench.truth() as queue:
+        assert set(OLD) <= {job.id for job in queue.jobs()}, where
+        queue.enqueue("true", id="after")
+    check = bench.run(("--data", "data", "log", "verify"), SteadyHost())
+    assert check.code == 0, (where, check)
+
+
+def try_enqueue(bench: Bench, errors: Iterable[str], *, for_ever: bool) -> int:
+    tried = 0
+    for machine, answer in failing(bench, ("enqueue", "-c", "true"), errors, for_ever=for_ever):
+        tried += 1
+        told_well(machine, answer)
+        with bench.truth() as queue:
+            there = [job.id for job in queue.jobs() if job.id not in OLD]
+        if answer.code == 0:
+            assert answer.lines == there, (machine.number, machine.error)
+        else:
+            assert answer.out == "", "an id is a promise"
+            assert len(answer.err.splitlines()) == 1, answer
+            if machine.error in FULL and machine.failed[0] in ("write", "reserve", "create"):
+                assert (answer.code, there) == (9, [])
+        goes_on(bench, machine)
+    return tried
+
+
+def test_enqueue_on_a_disk_that_fails_once(bench: Bench, tally: Tally) -> None:
+    tally("calls failed", try_enqueue(bench, ["EIO", "ENOSPC"], for_ever=False))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+def test_enqueue(bench: Bench, for_ever: bool, tally: Tally) -> None:
+    tally("calls failed", try_enqueue(bench, ERRORS, for_ever=for_ever))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "--json"),
+        ("log", "verify", "--json"),
+        ("list", "--json"),
+        ("show", "a", "--json"),
+        ("history", "a", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_reading(bench: Bench, words: tuple[str, ...], for_ever: bool, tally: Tally) -> None:
+    right = json.loads(bench.run(words, SteadyHost()).out)
+    tried = 0
+    for machine, answer in failing(bench, words, ERRORS, for_ever=for_ever):
+        tried += 1
+        told_well(machine, answer)
+        if answer.code == 0:
+            assert json.loads(answer.out) == right, (machine.number, machine.error, machine.failed)
+        else:
+            assert answer.out == ""
+        goes_on(bench, machine)
+    tally("calls failed", tried)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_worker(bench: Bench, error: str, for_ever: bool, tally: Tally) -> None:
+    words = ("worker", "start", "-c", "2", "--burst")
+    tried = 0
+    for machine, answer in failing(bench, words, [error], for_ever=for_ever):
+        tried += 1
+        told_well(machine, answer)
+        where = (machine.number, machine.error, machine.failed[:5], answer)
+        goes_on(bench, machine)
+        drained = bench.run(("worker", "start", "--burst"), Machine(-1, "", for_ever=False))
+        assert drained.code == 0, (where, drained)
+        with bench.truth() as queue:
+            assert {job.state for job in queue.jobs()} == {"completed"}, where
+            # What the disk did is never the job's fault.
+            failed = [e for piece in queue.log.read() for e in piece if isinstance(e, v.JobFailed)]
+            assert {event.job for event in failed} <= {"flaky"}, (where, failed)
+            assert {event.error for event in failed} <= {"exit code 1"}, (where, failed)
+    tally("calls failed", tried)
+
+
+def test_every_call_of_the_host_on_files_can_be_made_to_fail() -> None:
+    """The list above is whole: a new door to the disk has to be tried as well."""
+    from queuectl.host import Host
+
+    known = {*FILE_CALLS, "close", "remove_tree", "network_file_system"}
+    files = {
+        name
+        for name in vars(Host)
+        if not name.startswith("_")
+        and name
+        not in (
+            *("now_us", "monotonic_s", "sleep", "random", "boot_id", "name", "user", "pid"),
+            *("directory", "environment", "lock", "unlock", "lock_holder", "ring", "silence"),
+            "wait",
+        )
+    }
+    assert files == known
