@@ -20,6 +20,7 @@ from queuectl.domain.job import Job
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.quantities import format_duration, format_size
+from queuectl.runtime.hindrance import SHORTAGES
 from queuectl.runtime.orphans import Orphans
 from queuectl.runtime.output import Output
 from queuectl.runtime.presence import write_trace
@@ -31,17 +32,6 @@ _LINGER_S_MAX = 0.5
 """How often to look whether killed processes have vanished: less and less often."""
 _OUTPUT_CHECK_S = 0.5
 _SHELL = b"/bin/sh"
-SHORTAGES = frozenset(
-    (
-        errno.EAGAIN,
-        errno.ENOMEM,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOSPC,
-        errno.EDQUOT,
-    )
-)
-"""The machine cannot do it now; that is not the job's failure."""
 
 
 class NotStarted(Exception):

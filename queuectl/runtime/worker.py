@@ -7,19 +7,18 @@ turns it sleeps until a child ends, a bell rings or a deadline comes.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from copy import copy
-from typing import TypeVar
 
 from queuectl import instants
 from queuectl.domain import commands as c
 from queuectl.domain.job import Job
-from queuectl.errors import Invalid, LockTimedOut, NoSpace, QueuectlError
+from queuectl.errors import Invalid, QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.ids import IdMaker
 from queuectl.jobqueue import Queue
-from queuectl.runtime.executor import SHORTAGES, Limits, NotStarted, Run
+from queuectl.runtime.executor import Limits, NotStarted, Run
+from queuectl.runtime.hindrance import Hindrance
 from queuectl.runtime.options import Listener as Listener
 from queuectl.runtime.options import Options as Options
 from queuectl.runtime.orphans import Orphans
@@ -30,13 +29,10 @@ from queuectl.runtime.upkeep import Upkeep
 _WATCH_OTHERS_S = 0.25
 _LOCK_BUSY_S = 0.002
 _LOCK_TIMEOUT_S = 1.0
-_TRY_AGAIN_S = 1.0
 _DESCRIPTORS = 40
 """What a worker may have open besides two files a slot."""
 _FREE_BYTES_MIN = 1 << 20
 """On a fuller disk a job could not even say why it failed."""
-
-_T = TypeVar("_T")
 
 
 class Worker:
@@ -68,9 +64,7 @@ class Worker:
         self._stopping_s = 0.0
         self._renew_s = 0.0
         self._watch_s = 0.0
-        self._hindered = ""
-        self._claim_s = self._append_s = 0.0
-        """Not to be tried before then, because something was short (monotonic seconds)."""
+        self._hindrance = Hindrance(self._host, self._listener.note)
 
     def run(self) -> str:
         """Work until there is a reason to stop; returns it. Raises what the log raises when it can
@@ -105,7 +99,7 @@ class Worker:
                 # From now on it has timeouts to keep, whoever sits on the lock.
                 self._queue.log.lock_timeout_s = _LOCK_TIMEOUT_S
                 while not self._done:
-                    went_on = self._try(self._step)
+                    went_on = self._hindrance.attempt(self._step)
                     if went_on is None and self._signals.count > 1:
                         # Told twice, it leaves without a word: whoever comes next sees it is gone.
                         self._done = "stopped"
@@ -138,12 +132,12 @@ class Worker:
         self._watch_others()
         reason = self._why_stop()
         # Told twice to stop, it no longer waits until that can be recorded.
-        given_up = self._hindered and self._signals.count > 1
+        given_up = self._hindrance.why and self._signals.count > 1
         if reason and not self._runs and (not self._ended or given_up):
             stopped = v.WorkerStopped(worker=self.id, reason=reason)
             # With ends unrecorded it holds jobs by the log, and others must see that it is gone.
             batches = [] if self._ended else [Batch([stopped], essential=True)]
-            events = self._try(lambda: self._queue.transact(lambda: batches))
+            events = self._hindrance.attempt(lambda: self._queue.transact(lambda: batches))
             if events is not None or given_up:
                 self._tell(events or [])
                 self._done = reason
@@ -183,7 +177,7 @@ class Worker:
             self._unseen = self._unseen or not self._presence.show()
             # Whose files are gone as well does not look alive, and may be.
             if not self._unseen:
-                self._tell(self._try(self._upkeep.take_over) or [])
+                self._tell(self._hindrance.attempt(self._upkeep.take_over) or [])
 
     def _why_stop(self) -> str:
         """Why no more jobs are to be claimed; empty while they are."""
@@ -228,18 +222,18 @@ class Worker:
     def _turn(self, *, claim: bool) -> bool:
         """Record what ended and claim what may run; whether anything was appended."""
         now_s = self._host.monotonic_s()
-        if now_s < self._append_s:
+        if now_s < self._hindrance.append_s:
             return False
-        slots = self._claimable() if claim and now_s >= self._claim_s else []
+        slots = self._claimable() if claim and now_s >= self._hindrance.claim_s else []
         renew = bool(self._runs) and now_s >= self._renew_s
         ended = self._ended
         if not (ended or renew or slots):
             return False
-        events = self._try(lambda: self._append(ended, slots, renew))
+        events = self._hindrance.attempt(lambda: self._append(ended, slots, renew))
         if events is None and slots and (ended or renew):
             # What ended has space kept back for it; only new jobs have to wait.
-            self._append_s = 0.0
-            events = self._try(lambda: self._append(ended, [], renew))
+            self._hindrance.append_s = 0.0
+            events = self._hindrance.attempt(lambda: self._append(ended, [], renew))
         if events is None:
             return False
         self._ended = []
@@ -247,9 +241,8 @@ class Worker:
         if renew or claims:
             self._renew_s = now_s + self._queue.known.settings.lease_ms / 3000
         started = [self._start(self._queue.known.jobs.rows[claim.job]) for claim in claims]
-        if self._hindered and claims and all(started):
-            self._hindered = ""
-            self._listener.note("going on: what hindered this worker is over")
+        if claims and all(started):
+            self._hindrance.end()
         self._tell(events)
         self._report_late(ended, events)
         return bool(events)
@@ -276,7 +269,7 @@ class Worker:
         if not self._due(self._queue.now()):
             return []
         if self._host.free_bytes(self._queue.home.root) < _FREE_BYTES_MIN:
-            self._hinder(f"no space left for the output of jobs in {self._queue.home.root}")
+            self._hindrance.meet(f"no space left for the output of jobs in {self._queue.home.root}")
             return []
         free = self._presence.free
         taken = {run.job.slot for run in self._runs} | free.keys()
@@ -308,7 +301,7 @@ class Worker:
     def _not_started(self, job: Job, error: NotStarted) -> c.Finish | c.Release:
         now = self._queue.now()
         if not error.fault:
-            self._hinder(error.why)
+            self._hindrance.meet(error.why)
             return c.Release(job=job.id, token=job.token, now=now, reason=error.why)
         return c.Finish(
             job=job.id,
@@ -331,13 +324,13 @@ class Worker:
         for run in self._runs:
             until_s = min(until_s, run.next_look_s(now_s))
         if self._runs:
-            until_s = min(until_s, max(self._renew_s, self._append_s))
+            until_s = min(until_s, max(self._renew_s, self._hindrance.append_s))
         if self._ended:
-            until_s = min(until_s, self._append_s)
+            until_s = min(until_s, self._hindrance.append_s)
         if self._stopping_s:
             until_s = min(until_s, max(now_s + 0.01, self._stopping_s + self._grace_ms() / 1000))
         elif self._left != 0:
-            until_s = min(until_s, max(self._next_claim_s(now_s), self._claim_s))
+            until_s = min(until_s, max(self._next_claim_s(now_s), self._hindrance.claim_s))
         if self._upkeep.others_hold_jobs():
             until_s = min(until_s, self._watch_s)
         heard = self._host.wait([bell, *self._upkeep.watches()], until_s - now_s)
@@ -360,28 +353,6 @@ class Worker:
         """Whether there is a job for this worker at `now`."""
         state = self._queue.known
         return bool(state.ready.due(now, 1, self._options.queues, state.paused))
-
-    # ---- trouble
-
-    def _try(self, action: Callable[[], _T]) -> _T | None:
-        """What `action` returns; None where the disk or another process hinders it for now."""
-        try:
-            return action()
-        except (NoSpace, LockTimedOut) as error:
-            self._hinder(str(error))
-        except OSError as error:
-            if error.errno not in SHORTAGES:
-                raise
-            self._hinder(f"the machine is short of something: {error.strerror}")
-        self._append_s = self._claim_s
-        return None
-
-    def _hinder(self, why: str) -> None:
-        """Something is short: say so once, and try again in a while."""
-        self._claim_s = self._host.monotonic_s() + _TRY_AGAIN_S
-        if not self._hindered:
-            self._listener.note(f"{why} (running jobs go on; this worker will try again)")
-        self._hindered = why
 
     def _end_everything(self) -> None:
         """Let nothing run on; after a failure, nothing that could not be recorded."""

@@ -44,10 +44,10 @@ def test_higher_priority_runs_first_then_the_order_of_enqueueing(site: Site) -> 
 
 
 def test_a_job_that_is_not_due_does_not_stand_before_one_that_is(site: Site) -> None:
-    site.add(f"echo later >>'{site.marks}'", delay="1s", priority=9)
+    site.add(f"echo later >>'{site.marks}'", delay="1h", priority=9)
     site.add(f"echo now >>'{site.marks}'")
-    site.drain(slots=1)
-    assert site.marked() == ["now", "later"]
+    site.drain(slots=1, limit=1)
+    assert site.marked() == ["now"]
 
 
 def test_a_burst_that_waits_serves_what_comes_meanwhile(site: Site) -> None:

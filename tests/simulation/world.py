@@ -15,11 +15,11 @@ from typing import Any, Self
 from unittest import mock
 
 from clients import CLIENTS, Client, audit, resumer, worker
+from executables import Programs
 from greenlet import getcurrent
 from host import SimulatedHost, failed
 from machine import Machine, Process, Stuck
 from oracle import Oracle, Violation, WatchedState
-from programs import Programs
 
 from queuectl.engines.file import FileLog
 from queuectl.errors import Conflict, Damaged, LockTimedOut, Newer, NoSpace, QueuectlError

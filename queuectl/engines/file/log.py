@@ -122,10 +122,11 @@ class FileLog(FileReader):
             self._check_still_locked()
             offset = mark.offset + count
             position = mark.position + len(data)
-            if mark.offset == (self._tail.offset if self._tail else 0):
-                self._tail = Place(mark.segment, position, crc, offset)
+            known = mark.offset == (self._tail.offset if self._tail else 0)
             first = mark.offset + 1
             self._commit(mark._replace(position=position, offset=offset, crc=crc, at=at, state=OK))
+            if known:
+                self._tail = Place(mark.segment, position, crc, offset)
         return _stamp(batches, first, at)
 
     @contextmanager
