@@ -47,15 +47,29 @@ class Damaged(QueuectlError):
 
     exit_code = 7
 
+    _message = (
+        "the log is damaged: {why} in {file} at byte {position}, after event {offset};"
+        " everything before it is intact and readable, nothing will be appended"
+    )
+
     def __init__(self, why: str, *, file: str, position: int, offset: int) -> None:
-        super().__init__(
-            f"the log is damaged: {why} in {file} at byte {position}, after event {offset};"
-            f" everything before it is intact and readable, nothing will be appended"
-        )
+        super().__init__(self._message.format(why=why, file=file, position=position, offset=offset))
         self.why = why
         self.file = file
         self.position = position
         self.offset = offset
+
+
+class ArchiveDamaged(Damaged):
+    """A file of the archive does not verify; the log itself can do without it.
+
+    `position` counts in the bytes that were compressed.
+    """
+
+    _message = (
+        "the archive is damaged: {why} in {file} at byte {position} of what was compressed, after"
+        " event {offset}"
+    )
 
 
 class Newer(QueuectlError):
@@ -82,3 +96,7 @@ class Conflict(QueuectlError):
     """The log has moved on since the appender last looked; look again and decide again."""
 
     exit_code = 4
+
+
+class Compacted(Exception):
+    """The log was compacted since a fold of it began, which has to begin anew; never gets far."""

@@ -17,6 +17,8 @@ class Home:
         self.log = os.path.join(self.root, "log")
         self.run = os.path.join(self.root, "run")
         self.output = os.path.join(self.root, "output")
+        self.archive = os.path.join(self.root, "archive")
+        self.cursors = os.path.join(self.root, "cursors")
 
     def make(self, host: Host) -> None:
         """Make what is not there yet; raises what `check` does, and `OSError`."""

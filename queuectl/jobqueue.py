@@ -22,7 +22,7 @@ from queuectl.domain.decide import decide
 from queuectl.domain.job import Job
 from queuectl.domain.submission import Submission, check_queue
 from queuectl.engines.file import FileLog
-from queuectl.errors import Conflict, Damaged, Invalid, NotFound, QueuectlError
+from queuectl.errors import Compacted, Conflict, Damaged, Invalid, NotFound, QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch, Log
 from queuectl.home import Home
@@ -124,12 +124,22 @@ class Queue:
         if self.damage is not None:
             return
         try:
-            for events in self.log.read(self.known.offset):
-                self.known.apply(events)
+            self._follow()
         except Damaged as damage:
             if not self._salvage:
                 raise
             self.damage = damage
+
+    def _follow(self) -> None:
+        while True:
+            if not self.known.offset:
+                self.known = State(self.log.compactions())
+            try:
+                for events in self.log.read(self.known.offset):
+                    self.known.apply(events)
+                return
+            except Compacted:
+                self.known = State()
 
     def get(self, job: str) -> Job:
         """The job with this id, or whose id alone starts so. Raises `NotFound` or `Invalid`."""

@@ -105,7 +105,8 @@ def events_page() -> str:
         "## Not an event: the first line of a segment\n",
         _wrapped(
             f"`{codec.Header.__struct_config__.tag}` carries `crc` like every line, but no"
-            " `offset`: it counts as no event. All its fields are always written."
+            " `offset`: it counts as no event. All its fields are always written, but for the last"
+            " four, which only a rewritten segment has."
         ),
         _table(codec.Header),
     ]

@@ -34,6 +34,9 @@ class MemoryLog:
         if after < len(self._lines):
             yield decode(b"".join(self._lines[after:]), self._crcs[after])[0]
 
+    def compactions(self) -> int:
+        return 0
+
     def read_about(self, job: str) -> Iterator[Event]:
         for events in self.read():
             yield from (event for event in events if getattr(event, "job", None) == job)

@@ -11,7 +11,7 @@ msgspec, which writes and reads here, cannot hide.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 import msgspec
@@ -21,9 +21,12 @@ from queuectl.events.vocabulary import AnyEvent, Event, Fact
 
 PAYLOAD_BYTES_MAX = 1 << 20
 """An encoded fact; its place takes some hundred bytes more."""
+HEADER_BYTES_MAX = 4096
 FORMAT = 1
 _START = b'{"crc":"'
-_COVERED = len(_START) + 8
+BODY = len(_START) + 8
+"""Where in a line its *body* begins: what the crc covers, which ends before the newline."""
+_MORE = b'","more":true,'
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyEvent)
 
@@ -43,9 +46,19 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="log.segment"):
     """The crc that the chain goes on from."""
     previous_sha256: str = ""
     """SHA-256 of the whole segment before; empty in the first one."""
+    covers: int = 0
+    """The last offset that it stands for: up to there some may be missing; 0 where none is."""
+    sealed_crc: str = ""
+    """The crc that the next segment goes on from, where the last line here is not the original."""
+    sealed_sha256: str = ""
+    """The SHA-256 that the next segment names: of the last original that this one stands for."""
+    compaction: int = 0
+    """Counts rewritten segments through the whole log, as they were put in place."""
 
 
 _header_decoder = msgspec.json.Decoder(Header)
+_OF_REWRITTEN = frozenset(("covers", "sealed_crc", "sealed_sha256", "compaction"))
+"""Fields of a header that stand there only if they say something."""
 
 
 class BadLine(Exception):
@@ -105,8 +118,37 @@ def frame_batch(payloads: Sequence[bytes], crc: int, offset: int, at: str) -> tu
 
 def frame_header(header: Header) -> tuple[bytes, int]:
     """The first line of a segment, and its crc."""
-    payload = _encoder.encode(header)
+    fields = {
+        name: value
+        for name, value in msgspec.structs.asdict(header).items()
+        if value or name not in _OF_REWRITTEN
+    }
+    payload = _encoder.encode({"type": header.__struct_config__.tag, **fields})
     return _seal(b'",%s\n' % payload[1:], int(header.previous_crc, 16))
+
+
+def rechain(bodies: Iterable[bytes], crc: int) -> tuple[bytes, int]:
+    """Lines made anew from their bodies, and the crc of the last; `crc` is that before the first.
+
+    What was written stays as it is, to the byte.
+    """
+    pieces: list[bytes] = []
+    for body in bodies:
+        crc = crc32(body, crc)
+        pieces += (_START, b"%08x" % crc, body, b"\n")
+    return b"".join(pieces), crc
+
+
+def body(fact: Fact, offset: int, at: str, more: bool) -> bytes:
+    """The body of the line that `frame` would make."""
+    return frame(encode(fact), 0, offset, at, more)[0][BODY:-1]
+
+
+def ends_batch(body: bytes) -> bytes:
+    """The body of a line, as the last one of its batch."""
+    # Text of people comes later in the line, so the first one found is the mark itself.
+    before, _, after = body.partition(_MORE)
+    return b'%s",%s' % (before, after) if after else body
 
 
 def _seal(covered: bytes, crc: int) -> tuple[bytes, int]:
@@ -128,10 +170,24 @@ def decode_header(line: bytes) -> tuple[Header, int]:
             f"this log has format {header.format}; this queuectl reads up to {FORMAT}:"
             " use a newer queuectl"
         )
-    crc = crc32(line[_COVERED:], int(header.previous_crc, 16))
-    if line[:_COVERED] != b"%s%08x" % (_START, crc):
+    crc = crc32(line[BODY:], int(header.previous_crc, 16))
+    if line[:BODY] != b"%s%08x" % (_START, crc):
         raise ValueError("its checksum does not match")
     return header, crc
+
+
+def header_of(start: bytes, first: int) -> tuple[Header, int, int]:
+    """(header, its crc, the position after it) from the start of the segment `first`.
+
+    Raises `ValueError` where it does not verify and `Newer` for a format of the future.
+    """
+    line, newline, _ = start[:HEADER_BYTES_MAX].partition(b"\n")
+    if not newline:
+        raise ValueError("it has no newline")
+    header, crc = decode_header(line)
+    if header.first != first:
+        raise ValueError(f"it says that its first event is {header.first}")
+    return header, crc, len(line) + 1
 
 
 def decode(data: bytes, crc: int) -> tuple[list[Event], int]:
@@ -145,10 +201,10 @@ def decode(data: bytes, crc: int) -> tuple[list[Event], int]:
     if not lines:
         return [], crc
     start_crc = crc
-    crcs = [crc := crc32(line[_COVERED:], crc) for line in lines]
+    crcs = [crc := crc32(line[BODY:], crc) for line in lines]
     # All at once, and as text: a flipped case must not pass either. A loop takes twice as long.
     right = struct.pack(f">{len(crcs)}I", *crcs).hex("|", 4).replace("|", _START.decode())
-    if b"".join([line[:_COVERED] for line in lines]) != _START + right.encode():
+    if b"".join([line[:BODY] for line in lines]) != _START + right.encode():
         _find_bad_line(lines, start_crc)
     try:
         return _decoder.decode_lines(data), crc
@@ -160,8 +216,8 @@ def _find_bad_line(lines: Sequence[bytes], crc: int) -> None:
     events: list[Event] = []
     position = 0
     for line in lines:
-        line_crc = crc32(line[_COVERED:], crc)
-        if line[:_COVERED] != b"%s%08x" % (_START, line_crc):
+        line_crc = crc32(line[BODY:], crc)
+        if line[:BODY] != b"%s%08x" % (_START, line_crc):
             raise BadLine("a checksum does not match", position, crc, events)
         try:
             events.append(_decoder.decode(line))

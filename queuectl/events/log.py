@@ -39,6 +39,13 @@ class Log(Protocol):
         Raises `Damaged` after the last event before the damage.
         """
 
+    def compactions(self) -> int:
+        """How many rewritings the log has seen: asked by a fold before it begins.
+
+        An event `log.compacted` with a higher number was put there later. What it stands for may
+        belong to events that the fold has read before: it has to begin anew.
+        """
+
     def read_about(self, job: str) -> Iterator[Event]:
         """The durable events about one job, oldest first, without decoding the others."""
 

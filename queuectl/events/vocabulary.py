@@ -283,6 +283,52 @@ class QueueResumed(Event, tag="queue.resumed", frozen=True, kw_only=True, omit_d
     """Why, in their words."""
 
 
+class LogCompacted(Event, tag="log.compacted", frozen=True, kw_only=True, omit_defaults=True):
+    """Stands for events that were taken out of a segment: how many, and what they counted for.
+
+    It has the offset and the time of the last of them; they themselves are in the archive.
+    """
+
+    compaction: int = 0
+    """As in the first line of the segment: who began to fold the log before that begins anew."""
+    events: int = 0
+    """How many events it stands for."""
+    since: str = ""
+    """The time of the first of them."""
+    enqueued: int = 0
+    """How many jobs were enqueued by them."""
+    runs: int = 0
+    """How many runs began; less those that were handed back, so it may be negative."""
+    completed: int = 0
+    """How many runs completed."""
+    failed_runs: int = 0
+    """How many runs failed."""
+    lost_runs: int = 0
+    """How many runs were lost with their workers."""
+    retries: int = 0
+    """How many retries were scheduled."""
+    dead: int = 0
+    """How many jobs died."""
+    cancelled: int = 0
+    """How many jobs were cancelled."""
+    waits: list[int] | None = None
+    """Waiting times in milliseconds, each the lower edge of a bucket; rising."""
+    waits_counts: list[int] | None = None
+    """How many ended runs had waited so long, bucket by bucket."""
+    waits_total_ms: int = 0
+    """The sum of all waiting times."""
+    waits_max_ms: int = 0
+    """The longest waiting time."""
+    durations: list[int] | None = None
+    """Running times, in the same way."""
+    durations_counts: list[int] | None = None
+    """How many ended runs took so long, bucket by bucket."""
+    durations_total_ms: int = 0
+    """The sum of all running times."""
+    durations_max_ms: int = 0
+    """The longest running time."""
+
+
 Fact = Event
 """The same structs, before the log has given them an offset and a time."""
 
@@ -305,6 +351,7 @@ AnyEvent = Union[  # noqa: UP007 - msgspec reads it at run time
     SettingChanged,
     QueuePaused,
     QueueResumed,
+    LogCompacted,
 ]
 
 Facts = Sequence[Fact]

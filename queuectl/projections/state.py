@@ -8,6 +8,7 @@ from queuectl.domain import settings as rules
 from queuectl.domain.evolve import ADVANCE
 from queuectl.domain.job import PROCESSING, STATES, WAITING, Job
 from queuectl.domain.settings import Settings
+from queuectl.errors import Compacted
 from queuectl.events import vocabulary as v
 from queuectl.projections.jobs import JobTable
 from queuectl.projections.ready import ReadyIndex
@@ -23,8 +24,10 @@ class State:
     folds many events a job, and most processes never claim.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, compactions: int = 0) -> None:
         self.offset = 0
+        self.compactions = compactions
+        """What `Log.compactions` said when the first event was read."""
         self.jobs = JobTable()
         self._workers = Workers()
         self.statistics = Statistics()
@@ -49,7 +52,11 @@ class State:
         return self._counts
 
     def apply(self, events: Sequence[v.Event]) -> None:
-        """Fold events in; they go on from `offset`."""
+        """Fold events in; they go on from `offset`.
+
+        Raises `Compacted` where that cannot be, because events that are folded in here and ones
+        that belong to them have been taken out of the log since; then begin anew.
+        """
         rows = self.jobs.rows
         statistics = self.statistics
         indexed = self._ready is not None
@@ -93,8 +100,16 @@ class State:
                 self.paused.add(event.queue)
             case v.QueueResumed():
                 self.paused.discard(event.queue)
+            case v.LogCompacted():
+                self._pass_over(event)
             case _:
                 self._workers.apply(event)
+
+    def _pass_over(self, event: v.LogCompacted) -> None:
+        """Count what was taken out of the log, and has not been folded in one by one."""
+        if event.compaction > self.compactions:
+            raise Compacted("events were taken out of the log after this reading of it began")
+        self.statistics.count(event)
 
     def _make_indexes(self) -> ReadyIndex:
         self._ready = ready = ReadyIndex()

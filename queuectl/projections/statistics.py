@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from queuectl.events import vocabulary as v
 
 _EXACT_BITS = 6
+_TOTALS = [
+    "enqueued",
+    "runs",
+    "completed",
+    "failed_runs",
+    "lost_runs",
+    "retries",
+    "dead",
+    "cancelled",
+]
+_HISTOGRAMS = {"wait": "waits", "run": "durations"}
+"""Per histogram of the statistics the first word of its fields in `log.compacted` …"""
+_PARTS = ("", "_counts", "_total_ms", "_max_ms")
+"""… and what follows it."""
 
 
 class Histogram:
@@ -38,6 +54,26 @@ class Histogram:
             bucket = ms >> shift << shift
             self._buckets[bucket] = self._buckets.get(bucket, 0) + times
         waiting.clear()
+
+    def figures(self) -> tuple[list[int], list[int], int, int]:
+        """(lower edges of the buckets, how many are in each, sum, longest)."""
+        self.settle()
+        buckets = sorted(self._buckets)
+        return buckets, [self._buckets[bucket] for bucket in buckets], self._total_ms, self.max_ms
+
+    def absorb(
+        self,
+        buckets: Sequence[int] | None,
+        counts: Sequence[int] | None,
+        total_ms: int,
+        max_ms: int,
+    ) -> None:
+        """Count what another one has counted."""
+        for bucket, times in zip(buckets or (), counts or (), strict=True):
+            self._count += times
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + times
+        self._total_ms += total_ms
+        self.max_ms = max(self.max_ms, max_ms)
 
     def percentile_ms(self, share: float) -> int:
         """The duration that `share` (0 to 1) of all do not exceed; 0 while there are none."""
@@ -75,8 +111,16 @@ class Statistics:
         self.run = Histogram()
 
     def count(self, event: v.Event) -> None:
-        """One event of the kinds that are too rare to be counted in the fold itself."""
+        """One event of any kind; the fold itself counts the three most frequent ones."""
         match event:
+            case v.JobEnqueued():
+                self.enqueued += 1
+            case v.JobClaimed():
+                self.runs += 1
+            case v.JobCompleted():
+                self.completed += 1
+                self.wait.add(event.wait_ms)
+                self.run.add(event.run_ms)
             case v.JobFailed():
                 self.failed_runs += 1
                 self.wait.add(event.wait_ms)
@@ -91,10 +135,35 @@ class Statistics:
                 self.dead += 1
             case v.JobCancelled():
                 self.cancelled += 1
+            case v.LogCompacted():
+                self._count_compacted(event)
+
+    def _count_compacted(self, event: v.LogCompacted) -> None:
+        for name in _TOTALS:
+            setattr(self, name, getattr(self, name) + getattr(event, name))
+        for histogram, word in _HISTOGRAMS.items():
+            getattr(self, histogram).absorb(*(getattr(event, word + part) for part in _PARTS))
+        self.reached(event.since, event.at)
 
     def reached(self, first_at: str, last_at: str) -> None:
         """A piece of the log between two times has been counted."""
-        self.first_at = self.first_at or first_at
+        # What stands for events that were taken out may come after later ones that were not.
+        self.first_at = min(self.first_at or first_at, first_at)
         self.last_at = last_at
         self.wait.settle()
         self.run.settle()
+
+
+def summary(events: Sequence[v.Event]) -> v.LogCompacted:
+    """The fact that stands in the log for `events` (at least one) once they are taken out."""
+    counted = Statistics()
+    number = 0
+    for event in events:
+        counted.count(event)
+        number += event.events if isinstance(event, v.LogCompacted) else 1
+    counted.reached(events[0].at, events[-1].at)
+    fields: dict[str, Any] = {name: getattr(counted, name) for name in _TOTALS}
+    for histogram, word in _HISTOGRAMS.items():
+        for part, figure in zip(_PARTS, getattr(counted, histogram).figures(), strict=True):
+            fields[word + part] = figure or (0 if part.endswith("_ms") else None)
+    return v.LogCompacted(events=number, since=counted.first_at, **fields)

@@ -32,6 +32,7 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     float: st.floats(allow_nan=False, allow_infinity=False),
     int | None: st.none() | st.integers(-(1 << 31), 1 << 31),
     list[str] | None: st.none() | st.lists(st.text(), max_size=3),
+    list[int] | None: st.none() | st.lists(st.integers(0, 1 << 53), max_size=3),
 }
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from hosts import SteadyHost
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import asdict, replace
 
 from queuectl import Queue, instants
 from queuectl.domain import commands as c
@@ -16,7 +16,7 @@ from queuectl.domain.job import CANCELLED, PROCESSING, STATES, WAITING
 from queuectl.engines.memory import MemoryLog
 from queuectl.errors import QueuectlError
 from queuectl.events import vocabulary as v
-from queuectl.events.log import Batch
+from queuectl.events.log import Batch, Log
 from queuectl.projections.state import State
 
 IDS = st.sampled_from("abcdef")
@@ -30,7 +30,14 @@ def figures(state: State, now: str) -> dict[str, Any]:
     ready = state.ready
     return {
         "offset": state.offset,
-        "jobs": {id: msgspec.structs.asdict(job) for id, job in state.jobs.rows.items()},
+        "jobs": {
+            # Whether it was enqueued in one batch with others is no part of what a job is.
+            id: {
+                **asdict(job),
+                "spec": replace(job.spec, more=False),
+            }
+            for id, job in state.jobs.rows.items()
+        },
         "order": list(state.jobs.rows),
         "settings": state.settings,
         "paused": state.paused,
@@ -55,13 +62,20 @@ class TwoQueuesOnOneLog(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.host = SteadyHost()
-        self.log = MemoryLog(self.host)
-        self.queues = [Queue("/nowhere", host=self.host, log=self.log) for _ in WORKERS]
+        self.host = self.make_host()
+        self.log, *logs = self.make_logs()
+        self.queues = [Queue("/nowhere", host=self.host, log=log) for log in (self.log, *logs)]
         self.queues[0].state.ready  # noqa: B018 - one keeps its indexes from the start
         self.running: dict[int, str] = {}
         for queue, worker in zip(self.queues, WORKERS, strict=True):
             queue.transact(lambda worker=worker: [Batch([v.WorkerStarted(worker=worker)])])
+
+    def make_host(self) -> SteadyHost:
+        return SteadyHost()
+
+    def make_logs(self) -> list[Log]:
+        """One log, as each of the two sees it."""
+        return [MemoryLog(self.host)] * 2
 
     def attempt(self, who: int, name: str, *arguments: Any, **named: Any) -> Any:
         self.host.advance(0.5)

@@ -16,12 +16,12 @@ from queuectl import instants
 from queuectl.engines.file import recovery
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
 from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader, Place
-from queuectl.engines.file.segments import OUT_OF_SPACE, sync_failed
+from queuectl.engines.file.shelf import OUT_OF_SPACE, sync_failed
 from queuectl.errors import Conflict, LockTimedOut, NoSpace, QueuectlError, SyncFailed
 from queuectl.events import codec
 from queuectl.events.codec import Header
 from queuectl.events.log import Batch
-from queuectl.events.vocabulary import Event
+from queuectl.events.vocabulary import Event, LogCompacted
 from queuectl.host import Host
 
 SEGMENT_BYTES_MAX = 16 << 20
@@ -42,7 +42,7 @@ class FileLog(FileReader):
         lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
         super().__init__(directory, host or Host())
-        self._segment_bytes_max = segment_bytes_max
+        self.segment_bytes_max = segment_bytes_max
         self.lock_timeout_s = lock_timeout_s
         self._writing = (0, 0, -1)  # segment, generation, descriptor
 
@@ -69,15 +69,15 @@ class FileLog(FileReader):
                     # holds the lock reads it before deciding anything.
                     self._ready_to_write()
             except BaseException:
-                self._host.unlock(self._lock_fd)
+                self.host.unlock(self._lock_fd)
                 raise
         self._locks += 1
 
     def _lock_file(self) -> None:
         if self._lock_fd < 0:
-            self._lock_fd = self._host.open(self.lock_path, os.O_RDWR | os.O_CREAT)
-        if not self._host.lock(self._lock_fd, self.lock_timeout_s):
-            holder = self._host.lock_holder(self._lock_fd)
+            self._lock_fd = self.host.open(self.lock_path, os.O_RDWR | os.O_CREAT)
+        if not self.host.lock(self._lock_fd, self.lock_timeout_s):
+            holder = self.host.lock_holder(self._lock_fd)
             raise LockTimedOut(
                 f"the log {self.directory} has been locked for {self.lock_timeout_s:g} s"
                 + (f" by process {holder}" if holder else "")
@@ -87,11 +87,11 @@ class FileLog(FileReader):
     def _unlock(self) -> None:
         self._locks -= 1
         if self._locks == 0:
-            self._host.unlock(self._lock_fd)
+            self.host.unlock(self._lock_fd)
 
     def _move_mark(self, mark: Mark) -> None:
         data = mark.encode()
-        self._host.write_at(self._lock_fd, data, 0)
+        self.host.write_at(self._lock_fd, data, 0)
         self._mark_bytes, self._mark, self._recorded = data, mark, mark
 
     def _commit(self, mark: Mark) -> None:
@@ -112,9 +112,9 @@ class FileLog(FileReader):
         with self.exclusive(), self._stopping():
             fd, mark = self._ready_to_write()
             self._check_expected(batches, mark)
-            if mark.position > self._segment_bytes_max and mark.offset >= mark.segment:
+            if mark.position > self.segment_bytes_max and mark.offset >= mark.segment:
                 fd, mark = self._rotate(fd, mark)
-            at = max(mark.at, instants.from_us(self._host.now_us()))
+            at = max(mark.at, instants.from_us(self.host.now_us()))
             data, crc = _lines(payloads, mark, at)
             essential = all(batch.essential for batch in batches)
             mark = self._reserve(fd, mark, len(data), essential)
@@ -148,15 +148,15 @@ class FileLog(FileReader):
         segment, generation, fd = self._writing
         if segment != mark.segment or generation != mark.generation:
             if fd >= 0:
-                self._host.close(fd)
+                self.host.close(fd)
                 self._writing = (0, 0, -1)
             fd = self.segments.open(mark.segment, write=True)
             # The name may have been made by a process that died before it was durable.
-            self.segments.sync(self._host.sync_directory, self.directory)
+            self.segments.sync(self.host.sync_directory, self.directory)
             self._writing = (mark.segment, mark.generation, fd)
         recorded = self._recorded
         current = recorded is not None and recorded.boot == self._boot
-        if current and mark.state == OK and self._host.size(fd) == mark.position:
+        if current and mark.state == OK and self.host.size(fd) == mark.position:
             return fd, mark
         return self._mend(fd, mark, trusted=recorded is not None)
 
@@ -166,20 +166,21 @@ class FileLog(FileReader):
         # Whoever made the directories may have died before their names were durable.
         above = os.path.dirname(os.path.abspath(self.directory))
         for directory in (above, os.path.dirname(above)):
-            self.segments.sync(self._host.sync_directory, directory)
-        identity = self._host.random(16).hex()
-        header = Header(at=instants.from_us(self._host.now_us()), log=identity)
+            self.segments.sync(self.host.sync_directory, directory)
+        identity = self.host.random(16).hex()
+        header = Header(at=instants.from_us(self.host.now_us()), log=identity)
         return self._publish(header, generation=0, offset=0)
 
     def _publish(self, header: Header, generation: int, offset: int) -> tuple[int, Mark]:
         content, crc = codec.frame_header(header)
-        fd, reserved = self.segments.publish(header.first, content, RESERVE_BYTES)
+        reserved = len(content) + RESERVE_BYTES
+        fd = self.segments.publish(header.first, [content], reserve=reserved)
         mark = Mark(
             header.first, len(content), offset, crc, header.at, reserved, generation, OK, self._boot
         )
         self._move_mark(mark)
         if self._writing[2] >= 0:
-            self._host.close(self._writing[2])
+            self.host.close(self._writing[2])
         self._writing = (header.first, generation, fd)
         return fd, mark
 
@@ -197,7 +198,7 @@ class FileLog(FileReader):
             header, crc, position = self.segments.header(other, last)
             if last != mark.offset + 1 or header.previous_crc != f"{mark.crc:08x}":
                 raise self._damage(BROKEN_CHAIN, last, 0, mark.offset)
-            self._host.close(fd)
+            self.host.close(fd)
             self._writing = (last, mark.generation, other)
             # Its name may be in memory only, after a sync that failed: it is made once more.
             trusted = False
@@ -205,7 +206,7 @@ class FileLog(FileReader):
                 other,
                 mark._replace(segment=last, position=position, crc=crc, reserved=0, state=OK),
             )
-        size = self._host.size(fd)
+        size = self.host.size(fd)
         if size < mark.position:
             raise self._damage(
                 f"{mark.position - size} bytes that were acknowledged are gone",
@@ -221,7 +222,7 @@ class FileLog(FileReader):
         generation = mark.generation
         if size > mark.position or mark.state == DOUBT or not trusted:
             new = recovery.mend(self.segments, mark.segment, fd, end.position, size, RESERVE_BYTES)
-            self._host.close(fd)
+            self.host.close(fd)
             generation += 1
             fd = new
         mark = Mark(
@@ -239,9 +240,11 @@ class FileLog(FileReader):
         seen = self._tail
         if not expected or mark.offset == (seen.offset if seen else 0):
             return
-        seen = seen or self._place_before(0)
+        seen = seen or self._place_before(0, mark)
         for _, events in self._read_from(seen, mark):
             for event in events:
+                if isinstance(event, LogCompacted) and event.offset > min(expected.values()):
+                    raise Conflict("events have been taken out of the log")
                 job = getattr(event, "job", "")
                 if job in expected and event.offset > expected[job]:
                     raise Conflict(f"job {job} has changed meanwhile")
@@ -259,7 +262,7 @@ class FileLog(FileReader):
         )
         try:
             # Same length: only gives back the blocks that were set aside behind the end.
-            self._host.truncate(fd, mark.position)
+            self.host.truncate(fd, mark.position)
             # A short write may have been cut back here, and nobody will sync this file again.
             self._sync(fd, mark)
             return self._publish(header, mark.generation, mark.offset)
@@ -274,7 +277,7 @@ class FileLog(FileReader):
         if end + RESERVE_BYTES // 2 <= mark.reserved or (essential and end <= mark.reserved):
             return mark
         try:
-            self._host.reserve(fd, mark.position, length + RESERVE_BYTES)
+            self.host.reserve(fd, mark.position, length + RESERVE_BYTES)
         except OSError as error:
             if error.errno not in OUT_OF_SPACE:
                 raise
@@ -285,21 +288,21 @@ class FileLog(FileReader):
 
     def _write_durably(self, fd: int, mark: Mark, data: bytes) -> None:
         try:
-            written = self._host.write(fd, data)
+            written = self.host.write(fd, data)
         except OSError as error:
             if error.errno in OUT_OF_SPACE:
                 raise self._no_space() from None
             raise
         if written < len(data):
             # Nobody has seen these bytes, and they are not synced: the one safe time to cut.
-            self._host.truncate(fd, mark.position)
+            self.host.truncate(fd, mark.position)
             raise self._no_space()
         self._sync(fd, mark)
 
     def _sync(self, fd: int, mark: Mark) -> None:
         """Make the segment durable. Where that fails, nothing behind `mark` may be believed."""
         try:
-            self._host.fdatasync(fd)
+            self.host.fdatasync(fd)
         except OSError as error:
             self._broken = sync_failed(self.directory, error)
             self._move_mark(mark._replace(state=DOUBT))
@@ -307,7 +310,7 @@ class FileLog(FileReader):
 
     def _check_still_locked(self) -> None:
         """Acknowledge nothing that another may have overlooked, who has locked another file."""
-        if not self._host.is_at(self.lock_path, self._lock_fd):
+        if not self.host.is_at(self.lock_path, self._lock_fd):
             raise QueuectlError(
                 f"{self.lock_path} was deleted during an append, which may be lost: see what was"
                 " stored before asking again, and leave that file alone"
@@ -322,21 +325,21 @@ class FileLog(FileReader):
     def probe_ms(self) -> float:
         """How long this disk takes to make a few bytes durable, under the lock (milliseconds)."""
         with self.exclusive():
-            path = os.path.join(self.directory, f"new-{self._host.random(6).hex()}")
-            fd = self._host.create(path)
+            path = os.path.join(self.directory, f"new-{self.host.random(6).hex()}")
+            fd = self.host.create(path)
             try:
-                since = self._host.monotonic_s()
-                self._host.write(fd, b"probe")
-                self._host.fdatasync(fd)
-                return (self._host.monotonic_s() - since) * 1000
+                since = self.host.monotonic_s()
+                self.host.write(fd, b"probe")
+                self.host.fdatasync(fd)
+                return (self.host.monotonic_s() - since) * 1000
             finally:
-                self._host.close(fd)
-                self._host.unlink(path)
+                self.host.close(fd)
+                self.host.unlink(path)
 
     def close(self) -> None:
         super().close()
         if self._writing[2] >= 0:
-            self._host.close(self._writing[2])
+            self.host.close(self._writing[2])
         self._writing = (0, 0, -1)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from queuectl.engines.file import mark as marks
 from queuectl.engines.file import recovery
 from queuectl.engines.file.mark import OK, Mark
-from queuectl.engines.file.segments import Segments
+from queuectl.engines.file.segments import Segments, counting
 from queuectl.errors import Damaged, QueuectlError
 from queuectl.events import codec
 from queuectl.events.codec import BadLine
@@ -27,8 +27,15 @@ class Place(NamedTuple):
 
     segment: int
     position: int
+    """0: at the start of the segment, where events up to `offset` are to be skipped."""
     crc: int
+    """Of the line before; -1 where it is not known."""
     offset: int
+
+
+_UNKNOWN = -1
+_NOTHING = (0, 0, -1)
+"""No descriptor kept: segment, generation, descriptor."""
 
 
 class FileReader:
@@ -38,7 +45,7 @@ class FileReader:
         self.directory = directory
         self.segments = Segments(directory, host)
         self.lock_path = os.path.join(directory, "LOCK")
-        self._host = host
+        self.host = host
         self._boot = host.boot_id()
         self._lock_fd = -1
         self._locks = 0
@@ -47,7 +54,7 @@ class FileReader:
         self._mark_bytes = b""
         self._recorded: Mark | None = None
         """The mark that the lock file holds, whether it counts within this boot or not."""
-        self._reading = (0, 0, -1)  # segment, generation, descriptor
+        self._kept = _NOTHING
         self._tail: Place | None = None
         """The furthest place that was read."""
         self._broken: QueuectlError | None = None
@@ -64,7 +71,7 @@ class FileReader:
         if mark is None or after >= mark.offset:
             return
         tail = self._tail
-        start = tail if tail and tail.offset == after else self._place_before(after)
+        start = tail if tail and tail.offset == after else self._place_before(after, mark)
         for place, events in self._read_from(start, mark):
             if self._tail is None or place.offset > self._tail.offset:
                 self._tail = place
@@ -73,88 +80,150 @@ class FileReader:
             if events:
                 yield events
 
-    def read_with_places(self) -> Iterator[tuple[list[Event], Place]]:
-        """All durable events in pieces, each with the place after it."""
-        mark = self._committed()
-        if mark is not None:
-            start = self._place_before(0)
-            for place, events in self._read_from(start, mark):
-                yield events, place
-
     def durable_size(self, segment: int) -> int:
         """Bytes of a segment that count."""
-        return self._end(segment, self._committed())
+        mark = self._committed()
+        if mark and segment == mark.segment:
+            return mark.position
+        return self.host.file_size(self.segments.path(segment))
+
+    def pieces(self, segment: int) -> Iterator[bytes]:
+        """The bytes of a segment that count."""
+        mark = self._committed()
+        fd = self.segments.open(segment)
+        try:
+            if mark is not None:
+                yield from self.segments.pieces(fd, 0, self._end(fd, segment, mark))
+        finally:
+            self.host.close(fd)
+
+    def active(self) -> int:
+        """The segment that is appended to; all before it are sealed. 0 while there is none."""
+        mark = self._committed()
+        return mark.segment if mark else 0
+
+    def compactions(self) -> int:
+        headers = self.segments.headers().values()
+        return max((header.compaction for header in headers if header), default=0)
 
     def read_about(self, job: str) -> Iterator[Event]:
         mark = self._committed()
+        if mark is None:
+            return
         needle = b'"job":"%s"' % job.encode()
-        for segment in self.segments.list() if mark else ():
-            for piece in self._pieces(segment, 0, self._end(segment, mark)):
-                at = piece.find(needle)
-                while at >= 0:
-                    start = piece.rfind(b"\n", 0, at) + 1
-                    end = piece.index(b"\n", at)
-                    yield from codec.decode_unverified(piece[start : end + 1])
-                    at = piece.find(needle, end)
+        for segment in counting(self.segments.headers()):
+            fd, _ = self._take(segment, mark)
+            try:
+                for piece in self._pieces(fd, 0, self._end(fd, segment, mark)):
+                    at = piece.find(needle)
+                    while at >= 0:
+                        start = piece.rfind(b"\n", 0, at) + 1
+                        end = piece.index(b"\n", at)
+                        yield from codec.decode_unverified(piece[start : end + 1])
+                        at = piece.find(needle, end)
+            finally:
+                self._give_back(fd, segment, mark)
 
-    def _place_before(self, offset: int) -> Place:
+    def _place_before(self, offset: int, mark: Mark) -> Place:
         """The start of the segment that holds the event after `offset`."""
-        segments = self.segments.list()
-        segment = max((first for first in segments if first <= offset + 1), default=0)
+        firsts = self.segments.list()
+        segment = max((first for first in firsts if first <= offset + 1), default=0)
+        if segment not in (mark.segment, *firsts[:1]):
+            # Others may stand for it already.
+            firsts = counting(self.segments.headers())
+            segment = max((first for first in firsts if first <= offset + 1), default=0)
         if not segment:
-            raise self._damage(f"event {offset + 1} is missing", min(segments, default=1), 0, 0)
-        return self._start_of(segment)
-
-    def _start_of(self, segment: int) -> Place:
-        fd = self._open_to_read(segment)
-        _, crc, position = self.segments.header(fd, segment)
-        return Place(segment, position, crc, segment - 1)
+            raise self._damage(f"event {offset + 1} is missing", min(firsts, default=1), 0, 0)
+        return Place(segment, 0, _UNKNOWN, offset)
 
     def _read_from(self, place: Place, mark: Mark) -> Iterator[tuple[Place, list[Event]]]:
-        """Verified events from `place` up to the mark, with the place after them."""
+        """Verified events behind `place` up to the mark, with the place after them.
+
+        Segments may be rewritten and merged meanwhile. One that is open is read to its end as it
+        was. One that is opened anew is read from its start, and known events are skipped.
+        """
         while True:
-            segment, position, crc, offset = place
-            end = self._end(segment, mark)
-            for piece in self._pieces(segment, position, end):
-                try:
-                    events, crc = codec.decode(piece, crc)
-                except BadLine as bad:
-                    if bad.events:
-                        offset = bad.events[-1].offset
-                        yield Place(segment, position + bad.position, bad.crc, offset), bad.events
-                    raise self._damage(bad.why, segment, position + bad.position, offset) from None
-                position += len(piece)
-                offset = events[-1].offset
-                place = Place(segment, position, crc, offset)
+            fd, kept = self._take(place.segment, mark)
+            if fd < 0:
+                # Merged into an earlier one since its name was seen.
+                place = self._place_before(place.offset, mark)
+                continue
+            try:
+                place = self._enter(fd, place, kept)
+                place = yield from self._events(fd, place, mark)
+                if place.segment >= mark.segment:
+                    return
+                place = self._leave(fd, place)
+            finally:
+                self._give_back(fd, place.segment, mark)
+            place = self._next(place, mark)
+
+    def _enter(self, fd: int, place: Place, kept: bool) -> Place:
+        """Where to read from in the file that was opened for `place`."""
+        segment, position, crc, offset = place
+        if kept and position:
+            return place
+        header, header_crc, start = self.segments.header(fd, segment)
+        if position and header.covers < offset:
+            return place
+        if not position and crc != _UNKNOWN and header.previous_crc != f"{crc:08x}":
+            raise self._damage(BROKEN_CHAIN, segment, 0, offset)
+        return Place(segment, start, header_crc, offset)
+
+    def _events(
+        self, fd: int, place: Place, mark: Mark
+    ) -> Generator[tuple[Place, list[Event]], None, Place]:
+        """The events of one segment, with the place after them; returns the last place."""
+        segment, position, crc, offset = place
+        seen = offset
+        end = self._end(fd, segment, mark)
+        for piece in self._pieces(fd, position, end):
+            try:
+                events, crc = codec.decode(piece, crc)
+            except BadLine as bad:
+                events = [event for event in bad.events if event.offset > seen]
+                if events:
+                    offset = events[-1].offset
+                    yield Place(segment, position + bad.position, bad.crc, offset), events
+                raise self._damage(bad.why, segment, position + bad.position, offset) from None
+            position += len(piece)
+            offset = max(offset, events[-1].offset)
+            place = Place(segment, position, crc, offset)
+            if events[0].offset <= seen:
+                events = [event for event in events if event.offset > seen]
+            if events:
                 yield place, events
-            if position < end:
-                raise self._damage("it ends inside a line", segment, position, offset)
-            if segment >= mark.segment:
-                return
-            place = self._next_segment(place)
+        if position < end:
+            raise self._damage("it ends inside a line", segment, position, offset)
+        return place
 
-    def _next_segment(self, place: Place) -> Place:
-        following = min(
-            (first for first in self.segments.list() if first > place.segment), default=0
-        )
-        if following != place.offset + 1:
+    def _leave(self, fd: int, place: Place) -> Place:
+        """The same place, as the next segment knows it: by the original of this one."""
+        header, _, _ = self.segments.header(fd, place.segment)
+        crc = int(header.sealed_crc, 16) if header.sealed_crc else place.crc
+        return place._replace(crc=crc, offset=max(place.offset, header.covers))
+
+    def _next(self, place: Place, mark: Mark) -> Place:
+        """The start of the segment that goes on from the end of the one that `place` is in."""
+        following = place.offset + 1
+        if following in self.segments.list():
+            return Place(following, 0, place.crc, place.offset)
+        before = self._place_before(place.offset, mark)
+        header = self.segments.headers().get(before.segment)
+        if header is None or header.covers < following:
             raise self._damage(
-                f"event {place.offset + 1} is missing", place.segment, place.position, place.offset
+                f"event {following} is missing", place.segment, place.position, place.offset
             )
-        fd = self._open_to_read(following)
-        header, crc, position = self.segments.header(fd, following)
-        if header.previous_crc != f"{place.crc:08x}":
-            raise self._damage(BROKEN_CHAIN, following, 0, place.offset)
-        return Place(following, position, crc, place.offset)
+        return before
 
-    def _pieces(self, segment: int, position: int, end: int) -> Iterator[bytes]:
+    def _end(self, fd: int, segment: int, mark: Mark) -> int:
+        """How many bytes of an open segment count."""
+        return mark.position if segment == mark.segment else self.host.size(fd)
+
+    def _pieces(self, fd: int, position: int, end: int) -> Iterator[bytes]:
         """The bytes of a segment in pieces of whole lines, up to the last newline."""
-        if position >= end:
-            return
         size = _READ_BYTES
         while position < end:
-            # Asked for each time: another reading through this handle may have closed it.
-            fd = self._open_to_read(segment)
             piece = self.segments.read(fd, position, min(position + size, end))
             length = piece.rfind(b"\n") + 1
             if length:
@@ -166,21 +235,25 @@ class FileReader:
             else:
                 size *= 2
 
-    def _end(self, segment: int, mark: Mark | None) -> int:
-        if mark and segment == mark.segment:
-            return mark.position
-        return self._host.file_size(self.segments.path(segment))
+    def _take(self, segment: int, mark: Mark) -> tuple[int, bool]:
+        """A descriptor of a segment for one reading alone, -1 if it is gone; and whether it is the
+        one that was kept from the last time."""
+        if self._kept[:2] == (segment, mark.generation):
+            fd, self._kept = self._kept[2], _NOTHING
+            return fd, True
+        try:
+            return self.segments.open(segment), False
+        except Damaged:
+            if segment in self.segments.list():
+                raise
+            return -1, False
 
-    def _open_to_read(self, segment: int) -> int:
-        generation = self._mark.generation if self._mark else 0
-        known, known_generation, fd = self._reading
-        if known == segment and known_generation == generation and fd >= 0:
-            return fd
+    def _give_back(self, fd: int, segment: int, mark: Mark) -> None:
+        """Keep a descriptor of the active segment for the next reading; close any other."""
+        if segment == mark.segment:
+            fd, self._kept = self._kept[2], (segment, mark.generation, fd)
         if fd >= 0:
-            self._host.close(fd)
-        fd = self.segments.open(segment)
-        self._reading = (segment, generation, fd)
-        return fd
+            self.host.close(fd)
 
     def _damage(self, why: str, segment: int, position: int, offset: int) -> Damaged:
         return Damaged(why, file=self.segments.path(segment), position=position, offset=offset)
@@ -197,7 +270,7 @@ class FileReader:
     def _drop_deleted(self) -> bool:
         """Let go of a lock file that somebody has deleted, and of what was known by its mark;
         whether there was one. It keeps nobody out any more, and its mark stands still."""
-        if self._lock_fd < 0 or self._host.is_at(self.lock_path, self._lock_fd):
+        if self._lock_fd < 0 or self.host.is_at(self.lock_path, self._lock_fd):
             return False
         self.close()
         self._mark, self._mark_bytes = None, b""
@@ -213,14 +286,14 @@ class FileReader:
     def _find_mark(self) -> None:
         if self._lock_fd < 0:
             try:
-                self._lock_fd = self._host.open(self.lock_path, os.O_RDWR)
+                self._lock_fd = self.host.open(self.lock_path, os.O_RDWR)
             except PermissionError:
-                self._lock_fd = self._host.open(self.lock_path, os.O_RDONLY)
+                self._lock_fd = self.host.open(self.lock_path, os.O_RDONLY)
             except FileNotFoundError:
                 self._recorded, self._mark = None, self._derive_mark()
                 return
         for _ in range(_MARK_READS):
-            data = self._host.read_at(self._lock_fd, marks.SIZE, 0)
+            data = self.host.read_at(self._lock_fd, marks.SIZE, 0)
             if data == self._mark_bytes and self._mark:
                 return
             mark = marks.decode(data)
@@ -237,8 +310,8 @@ class FileReader:
         if not segments:
             return None
         last = segments[-1]
-        fd = self._open_to_read(last)
-        size = self._host.size(fd)
+        fd = self.segments.open(last)
+        size = self.host.size(fd)
         try:
             header, crc, position = self.segments.header(fd, last)
             start = recovery.Accepted(position, crc, last - 1, header.at)
@@ -248,11 +321,13 @@ class FileReader:
             # Readers get as far as the damage and hear of it there; nobody appends behind it.
             self._broken = damage
             return Mark(last, size, damage.offset + 1, 0, "", 0, 0, OK, self._boot)
+        finally:
+            self.host.close(fd)
         return Mark(last, end.position, end.offset, end.crc, end.at, 0, 0, OK, self._boot)
 
     def close(self) -> None:
-        for fd in (self._reading[2], self._lock_fd):
+        for fd in (self._kept[2], self._lock_fd):
             if fd >= 0:
-                self._host.close(fd)
-        self._reading = (0, 0, -1)
+                self.host.close(fd)
+        self._kept = _NOTHING
         self._lock_fd = -1

@@ -98,6 +98,5 @@ def mend(segments: Segments, first: int, fd: int, end: int, size: int, reserve: 
     Returns a descriptor to append to the copy with. The old file is never written again.
     """
     if size > end:
-        segments.keep_aside(first, end, segments.read(fd, end, size))
-    new, _ = segments.publish(first, segments.read(fd, 0, end), reserve)
-    return new
+        segments.keep_aside(f"cut-{first}-{end}", segments.read(fd, end, size))
+    return segments.publish(first, [segments.read(fd, 0, end)], reserve=end + reserve)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
+from queuectl.engines.file.content import content_of
 from queuectl.engines.file.log import FileLog
+from queuectl.engines.file.segments import counting
 from queuectl.errors import Damaged
 
 
@@ -23,55 +26,35 @@ class Report(NamedTuple):
 
 
 def verify(log: FileLog, progress: Callable[[int, int], None] | None = None) -> Report:
-    """Check segment by segment: the chain of lines, of headers and of whole-file hashes, that
-    offsets rise by one, that time does not run backwards, and that no batch is cut short.
+    """Check segment by segment: the chain of lines, of headers and of whole-file hashes, that no
+    event is missing, that time does not run backwards, and that no batch is cut short.
 
     `progress` hears (bytes read, bytes in all). Raises `Damaged` at the first thing wrong.
     """
-    segments = log.segments
-    firsts = segments.list()
-    total = sum(log.durable_size(first) for first in firsts)
+    headers = log.segments.headers()
+    firsts = counting(headers)
+    if not headers and not log.active():
+        return Report(0, 0, 0, 0, "00000000")
+    _check_ends(log, firsts)
+    total = sum(map(log.durable_size, firsts))
     done = events_seen = 0
-    offset, at, crc, more = 0, "", "00000000", False
-    for events, place in log.read_with_places():
-        for event in events:
-            if event.offset != offset + 1 or event.at < at:
-                what = "time runs backwards" if event.at < at else f"event {offset + 1} is missing"
-                file = segments.path(place.segment)
-                raise Damaged(what, file=file, position=place.position, offset=offset)
-            offset, at, more = event.offset, event.at, event.more
-        events_seen += len(events)
-        crc = f"{place.crc:08x}"
-        done = sum(log.durable_size(first) for first in firsts if first < place.segment)
-        done += place.position
-        if progress is not None:
-            progress(done, total)
-    if more:
-        last = firsts[-1]
-        position = log.durable_size(last)
-        file = segments.path(last)
-        raise Damaged("the last batch is cut short", file=file, position=position, offset=offset)
-    _verify_hashes(log, firsts)
-    return Report(len(firsts), events_seen, total, offset, crc)
+    for first, following in pairwise([*firsts, 0]):
+        content = content_of(log, first)
+        for _, events in content:
+            events_seen += len(events)
+            if progress is not None:
+                progress(done + content.size, total)
+        if following:
+            content.check_seam(following, headers[following])
+        done += content.size
+    if done < total:
+        raise content.damage(f"{total - done} bytes that were acknowledged are gone")
+    return Report(len(firsts), events_seen, total, content.through, f"{content.crc:08x}")
 
 
-def _verify_hashes(log: FileLog, firsts: list[int]) -> None:
-    """Check that each segment names its predecessor by the SHA-256 of the whole file."""
-    segments = log.segments
-    before = ""
-    identity = ""
-    for first in firsts:
-        fd = segments.open(first)
-        try:
-            header, _, _ = segments.header(fd, first)
-            wrong = ""
-            if header.previous_sha256 != before:
-                wrong = "it names another predecessor than the segment before it"
-            elif identity and header.log != identity:
-                wrong = "it belongs to another log"
-            if wrong:
-                raise Damaged(wrong, file=segments.path(first), position=0, offset=first - 1)
-            before = segments.sha256(fd, log.durable_size(first))
-            identity = header.log
-        finally:
-            segments.close(fd)
+def _check_ends(log: FileLog, firsts: list[int]) -> None:
+    """Check that the first segment and the active one are there."""
+    for first in (1, log.active()):
+        if first not in firsts:
+            file = log.segments.path(first)
+            raise Damaged("a file is gone", file=file, position=0, offset=first - 1)

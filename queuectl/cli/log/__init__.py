@@ -1,18 +1,17 @@
-"""`log`: the log itself: its files, its events, and whether every byte is as it was written."""
+"""`log`: the log itself: its files and its events, and what can be done with them."""
 
 from __future__ import annotations
 
 import itertools
-import sys
-import time
-from typing import Any
 
 import click
 
 from queuectl.cli.documents import emit, emit_lines, event_document
+from queuectl.cli.log.compact import compact
+from queuectl.cli.log.verify import verify
 from queuectl.cli.parameters import json_option, jsonl_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.text import columns, counted, printable
+from queuectl.cli.text import columns, printable
 from queuectl.errors import Invalid
 from queuectl.quantities import format_size
 
@@ -24,6 +23,7 @@ _POLL_S = 0.05
 Examples:
   queuectl log tail -f
   queuectl log verify
+  queuectl log compact --dry-run
   queuectl log segments"""
 )
 def log() -> None:
@@ -105,38 +105,5 @@ def tail(app: App, lines: int, follow: bool, show_env: bool, as_json: bool, as_j
             queue.host.sleep(_POLL_S)
 
 
-@log.command(
-    epilog="""\b
-Examples:
-  queuectl log verify
-  queuectl log verify --json | jq .head"""
-)
-@json_option
-@pass_app
-def verify(app: App, as_json: bool) -> None:
-    """Check that every byte is as it was written; exits 7 if not."""
-    from queuectl.engines.file import verify as checks
-
-    with app.open() as queue:
-        report = checks.verify(queue.log, _progress(app))
-        if as_json:
-            emit(report._asdict())
-            return
-        click.echo(f"head {report.head} crc {report.crc}")
-        app.say(
-            f"verified {counted(report.events, 'event')} in"
-            f" {counted(report.segments, 'segment')}, {format_size(report.size)}:"
-            " checksums, chain, hashes, order and batches are right"
-        )
-
-
-def _progress(app: App) -> Any:
-    """Says how far a long check is, on a terminal and past a second."""
-    since = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        if not app.quiet and sys.stderr.isatty() and time.monotonic() - since > 1:
-            end = "\r\x1b[K" if done == total else ""
-            click.echo(f"\r{done / total:4.0%} of {format_size(total)}{end}", err=True, nl=False)
-
-    return show
+log.add_command(verify)
+log.add_command(compact)

@@ -1,0 +1,236 @@
+"""Compaction: sealed segments are rewritten without the events that nobody needs any more.
+
+Which those are is for the caller to say; here nobody knows what a job is. Before anything leaves
+the log, the whole segment is in the archive. Segments are taken from the oldest on, each new one is
+put in place before the next is looked at, and a crash at any point leaves a log that says the same.
+Appends go on meanwhile: the log's own lock is not taken.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+from queuectl.engines.file.archive import Archive
+from queuectl.engines.file.content import content_of
+from queuectl.engines.file.draft import Draft, drafted
+from queuectl.engines.file.log import FileLog
+from queuectl.engines.file.segments import counting
+from queuectl.errors import LockTimedOut
+from queuectl.events.codec import Header
+from queuectl.events.vocabulary import Event, LogCompacted
+
+_MAKING = "compact-"
+"""Begins the names of files in the making: other than those that appends make and clear up."""
+Progress = Callable[[int, int], None]
+
+
+class Forgetting(Protocol):
+    """Knows which events may leave the log."""
+
+    known: int
+    """The last event that it knows of."""
+
+    def may_go(self, event: Event) -> bool:
+        """Asked of one after the other, in the order of the log."""
+
+    def stay(self, events: Iterable[Event]) -> None:
+        """These may go, and stay: too little of their segment would go with them."""
+
+    def summary(self, events: Sequence[Event]) -> LogCompacted:
+        """The fact that stands for these from now on."""
+
+
+class Rewriting(NamedTuple):
+    """One file that was put in the place of some, or would be."""
+
+    file: str
+    first: int
+    last: int
+    """The events it stands for."""
+    segments: int
+    """How many files it takes the place of."""
+    bytes_before: int
+    bytes_after: int
+    events_removed: int
+    archives: int
+    """How many files it added to the archive."""
+    archive_bytes: int
+
+
+def compact(
+    log: FileLog,
+    archive: Archive,
+    forgetting: Forgetting,
+    *,
+    until: int,
+    least_share: float = 0.0,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Rewriting]:
+    """Rewrite what gains by it, and merge small neighbours; gives each as it is done.
+
+    Only segments of which no event lies past `until` are touched, and only those of which
+    `least_share` (0 to 1) of the bytes would go. Raises `LockTimedOut` where another compaction
+    is at work, `Damaged` where a segment does not verify, and `NoSpace`: then what was put in
+    place so far stays, and nothing else has changed.
+    """
+    run = _Compaction(log, archive, forgetting, until, least_share, dry_run, progress)
+    if dry_run:
+        yield from run.rewritings()
+        return
+    with holding(log):
+        run.clear_up()
+        yield from run.rewritings()
+
+
+@contextmanager
+def holding(log: FileLog) -> Iterator[None]:
+    """Keep others from rewriting sealed segments meanwhile."""
+    fd = log.host.hold(os.path.join(log.directory, "COMPACTING"))
+    if fd is None:
+        raise LockTimedOut(f"somebody else is compacting the log {log.directory}: let them finish")
+    try:
+        yield
+    finally:
+        log.host.close(fd)
+
+
+class _Compaction:
+    """One run over a log."""
+
+    def __init__(
+        self,
+        log: FileLog,
+        archive: Archive,
+        forgetting: Forgetting,
+        until: int,
+        least_share: float,
+        dry_run: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._log = log
+        self._segments = log.segments
+        self._archive = archive
+        self._forgetting = forgetting
+        self._until = min(until, forgetting.known)
+        self._least_share = least_share
+        self._dry_run = dry_run
+        self._progress = progress
+        self._number = log.compactions()
+        self._archived = archive.list()
+        self._parts: list[_Part] = []
+        """What is to become one file …"""
+        self._draft: Draft | None = None
+        """… and that file."""
+
+    def clear_up(self) -> None:
+        """Take away what a run that was interrupted has left."""
+        self._segments.remove_leftovers(_MAKING)
+        self._archive.remove_leftovers()
+        headers = self._segments.headers()
+        firsts = counting(headers)
+        covered = [first for first in headers if first not in firsts]
+        for first in {max(one for one in firsts if one < other) for other in covered}:
+            # Its name may be in memory only, after a sync that failed: it is made once more before
+            # those are removed that it stands for.
+            self._put(first, b"".join(self._log.pieces(first)))
+        self._segments.remove(covered)
+
+    def rewritings(self) -> Iterator[Rewriting]:
+        headers = self._segments.headers()
+        active = self._log.active()
+        seams = [
+            (first, following)
+            for first, following in pairwise(counting(headers))
+            if first < active and following - 1 <= self._until
+        ]
+        total = sum(self._log.durable_size(first) for first, _ in seams)
+        done = 0
+        for first, following in seams:
+            part = self._part(first, following, headers[following])
+            if part is None or not self._takes(part):
+                yield from self._flush()
+            if part is not None and not self._parts:
+                self._draft, self._parts = part.draft, [part]
+            done += self._log.durable_size(first)
+            if self._progress is not None:
+                self._progress(done, total)
+        yield from self._flush()
+
+    def _part(self, first: int, following: int, header: Header | None) -> _Part | None:
+        """What the segment becomes; None where it stays as it is."""
+        content = content_of(self._log, first)
+        draft, removed = drafted(content, self._forgetting.may_go, self._forgetting.summary)
+        content.check_seam(following, header)
+        is_archived = any(first <= kept <= content.through for kept in self._archived)
+        sha256 = "" if is_archived else content.sha256
+        gone = [event for event in removed if not isinstance(event, LogCompacted)]
+        gain = content.size - draft.size
+        if gone and gain > 0 and gain >= self._least_share * content.size:
+            return _Part(draft, content.size, len(gone), sha256)
+        self._forgetting.stay(gone)
+        if not content.header.sealed_sha256:
+            return None
+        # Rewritten before: it may still become one with its neighbours.
+        again = content_of(self._log, first)
+        draft, _ = drafted(again, lambda event: False, self._forgetting.summary)
+        return _Part(draft, content.size, 0, sha256)
+
+    def _takes(self, part: _Part) -> bool:
+        """Make the segment one with those before it, if together they are not too big."""
+        if self._draft is None:
+            return False
+        joined = self._draft.joined(part.draft, self._forgetting.summary)
+        fits = joined.size <= self._log.segment_bytes_max
+        if fits:
+            self._draft = joined
+            self._parts.append(part)
+        return fits
+
+    def _flush(self) -> Iterator[Rewriting]:
+        """Put what was collected into one file."""
+        draft, self._draft = self._draft, None
+        parts, self._parts = self._parts, []
+        if draft is None or (len(parts) < 2 and not parts[0].removed):
+            return
+        first, *others = draft.firsts
+        archive_bytes = 0
+        to_archive = {part.draft.firsts[0]: part.sha256 for part in parts if part.sha256}
+        self._number += 1
+        content = draft.content(self._number)
+        if not self._dry_run:
+            for one, sha256 in to_archive.items():
+                archive_bytes += self._archive.keep(one, self._log.pieces(one), sha256)
+            self._put(first, content)
+            self._segments.remove(others)
+        yield Rewriting(
+            self._segments.path(first),
+            first,
+            draft.header.covers,
+            len(parts),
+            sum(part.size for part in parts),
+            len(content),
+            sum(part.removed for part in parts),
+            len(to_archive),
+            archive_bytes,
+        )
+
+    def _put(self, first: int, content: bytes) -> None:
+        fd = self._segments.publish(first, [content], making=_MAKING)
+        self._segments.close(fd)
+
+
+class _Part(NamedTuple):
+    """One segment, on the way to becoming a file or a part of one."""
+
+    draft: Draft
+    size: int
+    """Bytes it takes now."""
+    removed: int
+    """Events that leave it."""
+    sha256: str
+    """Of what has to go into the archive first; empty where that is there."""

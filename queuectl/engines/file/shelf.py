@@ -1,0 +1,146 @@
+"""A directory of files, each named by the offset of its first event and put there whole or not at
+all; knows nothing of what is in them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from queuectl.errors import NoSpace, SyncFailed
+from queuectl.host import Host
+
+_DIGITS = 20
+_READ_BYTES = 1 << 20
+MAKING = "new-"
+"""Begins the name that a file has until it is whole."""
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+Check = Callable[[int], None]
+"""Looks at a file that was written, before it gets its name; raises if it must not have it."""
+
+
+def sync_failed(directory: str, error: OSError) -> SyncFailed:
+    return SyncFailed(
+        f"the disk failed to store the log in {directory} ({error.strerror});"
+        " what was just asked for may be lost: check the disk, then start again"
+    )
+
+
+class Shelf:
+    """The files with one suffix in one directory."""
+
+    def __init__(self, directory: str, suffix: str, host: Host) -> None:
+        self.directory = directory
+        self._suffix = suffix
+        self._host = host
+
+    def path(self, first: int) -> str:
+        """Where the file is whose first event has offset `first`."""
+        return os.path.join(self.directory, f"{first:0{_DIGITS}d}{self._suffix}")
+
+    def list(self) -> list[int]:
+        """The first offsets of all files, rising."""
+        return sorted(
+            int(name[:_DIGITS])
+            for name in self._host.names(self.directory)
+            if len(name) == _DIGITS + len(self._suffix)
+            and name.endswith(self._suffix)
+            and name[:_DIGITS].isdecimal()
+        )
+
+    def publish(
+        self,
+        first: int,
+        pieces: Iterable[bytes],
+        *,
+        reserve: int = 0,
+        making: str = MAKING,
+        check: Check | None = None,
+    ) -> int:
+        """Make `pieces` the file `first`, durably and at once or not at all.
+
+        Written beside, synced, renamed, and the directory synced; a file of that name is replaced.
+        `reserve` bytes are set aside at once, for them and for what is appended later. Returns a
+        descriptor to append with. Raises `NoSpace`, and `SyncFailed` when it may not be durable.
+        """
+        host = self._host
+        temporary = os.path.join(self.directory, f"{making}{host.random(6).hex()}")
+        fd = -1
+        try:
+            fd = host.create(temporary)
+            if reserve:
+                host.reserve(fd, 0, reserve)
+            for piece in pieces:
+                self._write(fd, piece)
+            self.sync(host.fsync, fd)
+            if check is not None:
+                check(fd)
+            host.rename(temporary, self.path(first))
+            self.sync(host.sync_directory, self.directory)
+        except Exception as error:
+            if fd >= 0:
+                host.close(fd)
+                self._discard(temporary)
+            raise self._meant(error) from None
+        return fd
+
+    def keep_aside(self, name: str, content: bytes) -> None:
+        """Keep bytes that are no longer part of a file, for who looks later."""
+        host = self._host
+        path = os.path.join(self.directory, f"{name}-{host.random(4).hex()}")
+        fd = -1
+        try:
+            fd = host.create(path)
+            self._write(fd, content)
+        except OSError as error:
+            if fd >= 0:
+                self._discard(path)
+            raise self._meant(error) from None
+        finally:
+            if fd >= 0:
+                host.close(fd)
+
+    def _write(self, fd: int, content: bytes) -> None:
+        written = 0
+        while written < len(content):
+            written += self._host.write(fd, content[written:])
+
+    def sync(self, sync: Callable[[Any], None], what: int | str) -> None:
+        """Call one of the host's syncs; raises `SyncFailed`."""
+        try:
+            sync(what)
+        except OSError as error:
+            raise sync_failed(self.directory, error) from None
+
+    def _discard(self, path: str) -> None:
+        if self._host.exists(path):
+            self._host.unlink(path)
+
+    def _meant(self, error: Exception) -> Exception:
+        if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
+            return NoSpace(
+                f"no space left for the log in {self.directory}: free some, then try again"
+            )
+        return error
+
+    def pieces(self, fd: int, start: int, end: int) -> Iterator[bytes]:
+        """The bytes of an open file from `start` to `end`; fewer where it is shorter."""
+        while start < end:
+            piece = self._host.read_at(fd, min(_READ_BYTES, end - start), start)
+            if not piece:
+                return
+            yield piece
+            start += len(piece)
+
+    def remove(self, firsts: Iterable[int]) -> None:
+        """Take files away, durably."""
+        gone = [self._host.unlink(self.path(first)) for first in firsts]
+        if gone:
+            self.sync(self._host.sync_directory, self.directory)
+
+    def remove_leftovers(self, making: str = MAKING) -> None:
+        """Files of makings that a crash interrupted; only where nobody else makes such."""
+        for name in self._host.names(self.directory):
+            if name.startswith(making):
+                self._host.unlink(os.path.join(self.directory, name))

@@ -1,0 +1,59 @@
+"""Which events may leave the log, because nobody will ask for them again: those of jobs that were
+forgotten, of workers that are gone, and renewals that later ones replaced. Knows no storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from queuectl.events import vocabulary as v
+from queuectl.projections import statistics
+from queuectl.projections.state import State
+
+
+class Retention:
+    """Judges events by what has become of their jobs and workers as of `state`."""
+
+    summary = staticmethod(statistics.summary)
+    """The event that stands for those that were taken out."""
+
+    def __init__(self, state: State) -> None:
+        self._jobs = state.jobs
+        self._workers = state.workers.rows
+        self.known = state.offset
+        """The last event that it knows of; later ones stay."""
+        self._staying_jobs: set[str] = set()
+        self._staying_workers: set[str] = set()
+
+    def may_go(self, event: v.Event) -> bool:
+        """Whether nothing will be missing without `event`.
+
+        To be asked in the order of the log: the last event of a job goes only if all before went.
+        """
+        if event.offset > self.known:
+            return False
+        match event:
+            case v.JobEvent():
+                job = self._jobs.get(event.job)
+                # One that was enqueued again under the same id needs only its later events.
+                gone = job is None or event.offset < job.spec.offset
+                return gone and event.job not in self._staying_jobs
+            case v.LeaseRenewed():
+                row = self._workers.get(event.worker)
+                return row is None or event.offset < row.lease.offset
+            case v.WorkerStarted() | v.WorkerStopRequested() | v.WorkerStopped():
+                gone = event.worker not in self._workers
+                return gone and event.worker not in self._staying_workers
+        return False
+
+    def stay(self, events: Iterable[v.Event]) -> None:
+        """These may go, and are left where they are.
+
+        So what ends their job or worker has to stay too: it would come to life again.
+        """
+        for event in events:
+            match event:
+                case v.JobEvent():
+                    self._staying_jobs.add(event.job)
+                case v.WorkerStarted() | v.WorkerStopRequested():
+                    self._staying_workers.add(event.worker)
