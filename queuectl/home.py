@@ -19,6 +19,7 @@ class Home:
         self.output = os.path.join(self.root, "output")
         self.archive = os.path.join(self.root, "archive")
         self.cursors = os.path.join(self.root, "cursors")
+        self.snapshots = os.path.join(self.root, "snapshots")
 
     def make(self, host: Host) -> None:
         """Make what is not there yet; raises what `check` does, and `OSError`."""

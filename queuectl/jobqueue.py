@@ -11,9 +11,8 @@ Knows neither terminal nor processes. A `Queue` belongs to one thread of one pro
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any
 
 from queuectl import instants
 from queuectl.domain import commands as c
@@ -21,15 +20,13 @@ from queuectl.domain import settings as rules
 from queuectl.domain.decide import decide
 from queuectl.domain.job import Job
 from queuectl.domain.submission import Submission, check_queue
-from queuectl.engines.file import FileLog
-from queuectl.errors import Compacted, Conflict, Damaged, Invalid, NotFound, QueuectlError
+from queuectl.errors import Conflict, Invalid, QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch, Log
-from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.ids import IdMaker
-from queuectl.projections.state import State
 from queuectl.projections.workers import WorkerRow
+from queuectl.queueview import QueueView
 
 _CONFLICTS_MAX = 100
 _WAKES = (
@@ -46,13 +43,10 @@ _WAKES = (
 """Events after which a waiting worker may have something to do."""
 
 
-class Queue:
-    """A job queue in one data directory.
+class Queue(QueueView):
+    """A job queue in one data directory, to look at and to change.
 
-    `create=False` refuses to make one where there is none (`NotFound`); None makes it with the
-    first append, so that what is refused leaves nothing behind. With `salvage`, reading a damaged
-    log goes as far as the damage, which `damage` then tells; nothing can be changed. With `log`,
-    the events are kept there instead, and `place` only names where output goes.
+    Opened as `QueueView` says.
     """
 
     def __init__(
@@ -64,100 +58,10 @@ class Queue:
         host: Host | None = None,
         log: Log | None = None,
     ) -> None:
-        self.host = host or Host()
-        self.home = Home(os.fspath(place))
-        self.damage: Damaged | None = None
-        self._salvage = salvage
+        super().__init__(place, create=create, salvage=salvage, host=host, log=log)
         self._pid = self.host.pid()
         self._ids = IdMaker()
-        self.known = State()
-        """All projections as of the last look, for who looks often and knows when."""
         self._actor = ""
-        self._clock = (instants.EARLIEST, 0.0)
-        self._is_made = True
-        if log is None:
-            self._open_home(create)
-            log = FileLog(self.home.log, self.host)
-        self.log = log
-
-    def _open_home(self, create: bool | None) -> None:
-        if self.host.exists(self.home.log):
-            self.home.check(self.host)
-        elif create:
-            self.home.make(self.host)
-        elif create is None:
-            self._is_made = False
-        else:
-            raise NotFound(
-                f"there is no queue at {self.home.root}: enqueue a job to make one,"
-                " or name another place with --data"
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give back files; the queue itself stays."""
-        self.log.close()
-
-    # ---- reading
-
-    @property
-    def state(self) -> State:
-        """All projections, caught up with the log."""
-        self.catch_up()
-        return self.known
-
-    def catch_up(self) -> None:
-        """Fold in what has been appended since the last look.
-
-        Raises `Damaged` where the log does not verify; what comes before is folded in.
-        """
-        if self.damage is not None:
-            return
-        try:
-            self._follow()
-        except Damaged as damage:
-            if not self._salvage:
-                raise
-            self.damage = damage
-
-    def _follow(self) -> None:
-        while True:
-            if not self.known.offset:
-                self.known = State(self.log.compactions())
-            try:
-                for events in self.log.read(self.known.offset):
-                    self.known.apply(events)
-                return
-            except Compacted:
-                self.known = State()
-
-    def get(self, job: str) -> Job:
-        """The job with this id, or whose id alone starts so. Raises `NotFound` or `Invalid`."""
-        return self.state.jobs.named(job)
-
-    def jobs(
-        self,
-        *,
-        states: Iterable[str] = (),
-        queues: Iterable[str] = (),
-        tags: Iterable[str] = (),
-    ) -> Iterator[Job]:
-        """Jobs in the order they were enqueued; an empty filter lets every job through."""
-        return self.state.jobs.select(states=states, queues=queues, tags=tags)
-
-    def history(self, job: str) -> list[v.Event]:
-        """Every event about the job with exactly this id, oldest first; also a purged one's."""
-        return list(self.log.read_about(job))
 
     # ---- enqueueing
 
@@ -346,10 +250,6 @@ class Queue:
         self.transact(batches)
         return asked
 
-    def is_alive(self, worker: str) -> bool:
-        """Whether that worker's process lives on this machine: it holds its lock file."""
-        return self.host.is_held(self.home.worker_lock(worker))
-
     # ---- the loop that everything goes through
 
     def _append(self, batches: Callable[[], list[Batch]]) -> list[v.Event]:
@@ -381,19 +281,6 @@ class Queue:
         for name in names:
             if name.endswith(".bell"):
                 self.host.ring(os.path.join(self.home.run, name))
-
-    def now(self) -> instants.Instant:
-        """The time by which jobs are due. Never behind the log, and it never stands still: a wall
-        clock that was set back must not keep waiting what has been due already."""
-        at, since_s = self._clock
-        elapsed_s = self.host.monotonic_s() - since_s
-        wall = max(instants.from_us(self.host.now_us()), self.known.statistics.last_at)
-        # Rounded down, so that the two clocks do not overtake each other by turns.
-        steady = instants.later(at, int(elapsed_s * 1000))
-        if wall >= steady:
-            self._clock = (wall, since_s + elapsed_s)
-            return wall
-        return steady
 
     @property
     def actor(self) -> str:

@@ -21,7 +21,7 @@ FINISHED = frozenset((COMPLETED, DEAD, CANCELLED))
 """The states that a job leaves only when somebody asks."""
 
 
-class Job(msgspec.Struct, gc=False):
+class Job(msgspec.Struct, gc=False, omit_defaults=True):
     """One job. The job table changes its own in place: copy one to keep it as it is."""
 
     spec: JobEnqueued
@@ -68,6 +68,11 @@ class Job(msgspec.Struct, gc=False):
     def held(self) -> bool:
         """Whether a worker holds it, so that its processes may be alive."""
         return self.state == PROCESSING or self.ending
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still run or be running."""
+        return self.state not in FINISHED or self.ending
 
     @property
     def runs_max(self) -> int:

@@ -37,6 +37,12 @@ class MemoryLog:
     def compactions(self) -> int:
         return 0
 
+    def bookmark(self) -> str:
+        return ""
+
+    def resume(self, bookmark: str) -> bool:
+        return False
+
     def read_about(self, job: str) -> Iterator[Event]:
         for events in self.read():
             yield from (event for event in events if getattr(event, "job", None) == job)

@@ -46,6 +46,13 @@ class Log(Protocol):
         belong to events that the fold has read before: it has to begin anew.
         """
 
+    def bookmark(self) -> str:
+        """Where reading has got, for `resume`; empty where that cannot be said."""
+
+    def resume(self, bookmark: str) -> bool:
+        """Let reading go on from a bookmark, so that `read` need not look for the place; False
+        where this log does not hold what was read up to there."""
+
     def read_about(self, job: str) -> Iterator[Event]:
         """The durable events about one job, oldest first, without decoding the others."""
 

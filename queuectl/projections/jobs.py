@@ -1,32 +1,151 @@
-"""The job table: every job as it stands after the events so far, by id."""
+"""The job table: every job as it stands after the events so far, by id.
+
+Jobs that a snapshot holds stay there until somebody asks for them, and what happens to them
+meanwhile is kept until then: most commands ask for few or none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING
 
+from queuectl.domain.evolve import ADVANCE
 from queuectl.domain.job import Job
+from queuectl.engines.tables import Spoiled
 from queuectl.errors import Invalid, NotFound
+from queuectl.events import vocabulary as v
 from queuectl.suggestion import did_you_mean
+
+if TYPE_CHECKING:
+    from queuectl.projections.snapshot import Snapshot
+
+_RECENT = 1000
+"""As many ids as can be compared in no time."""
 
 
 class JobTable:
-    def __init__(self) -> None:
+    """`start_over` is called where the snapshot is spoiled: it fills the table from the log."""
+
+    def __init__(self, start_over: Callable[[], None] = lambda: None) -> None:
         self.rows: dict[str, Job] = {}
+        """The jobs in memory; all there are where there is no snapshot."""
+        self.base: Snapshot | None = None
+        self.origins: dict[str, str] | None = {}
+        """By id the state in the snapshot of those that were brought; None once the jobs have been
+        counted, because nobody asks for it any more."""
+        self.hidden: dict[int, int] = {}
+        """By the offset that enqueued it a job that was pruned, and when: this snapshot, or one
+        that is taken up later, may still have it."""
+        self._later: dict[str, list[v.JobEvent]] = {}
+        self._start_over = start_over
+
+    def begin(self, base: Snapshot | None) -> None:
+        """Hold what a snapshot holds, or nothing, and no more."""
+        self.rows.clear()
+        self._stand_on(base)
+        self.origins = {}
+        self.hidden.clear()
+        self._later.clear()
+
+    def close(self) -> None:
+        self._stand_on(None)
+
+    def _stand_on(self, base: Snapshot | None) -> None:
+        if self.base is not None:
+            self.base.close()
+        self.base = base
+
+    # ---- what the snapshot holds
+
+    def defer(self, event: v.JobEvent) -> None:
+        """Keep an event about a job that is not in memory, until it is."""
+        self._later.setdefault(event.job, []).append(event)
+
+    def is_deferred(self, id: str) -> bool:
+        return id in self._later
+
+    def bring(self, id: str) -> Job | None:
+        """Bring a job of the snapshot into memory, with what has happened to it since.
+
+        Raises `Spoiled`.
+        """
+        found = self.base.find(id) if self.base is not None else None
+        if found is not None:
+            self._take_in(found)
+        for event in self._later.pop(id, ()):
+            self._advance(event)
+        return self.rows.get(id)
+
+    def _take_in(self, job: Job) -> None:
+        id = job.spec.job
+        if id not in self.rows and job.spec.offset not in self.hidden:
+            self.rows[id] = job
+            if self.origins is not None:
+                self.origins[id] = job.state
+
+    def _advance(self, event: v.JobEvent) -> None:
+        job = ADVANCE[type(event)](self.rows.get(event.job), event)
+        if job is not None:
+            self.rows[event.job] = job
+        else:
+            self.forget(event)
+
+    def forget(self, event: v.JobEvent) -> None:
+        """That job was pruned."""
+        job = self.rows.pop(event.job, None)
+        if job is not None:
+            self.hidden[job.spec.offset] = event.offset
+
+    def settle(self) -> None:
+        """Bring every job into memory to which something has happened since the snapshot."""
+        try:
+            for id in list(self._later):
+                self.bring(id)
+        except Spoiled:
+            self._start_over()
+
+    def load_live(self) -> None:
+        """Bring every job into memory that is not over."""
+        self.settle()
+        try:
+            for job in self.base.live() if self.base is not None else ():
+                self._take_in(job)
+        except Spoiled:
+            self._start_over()
+
+    def evict(self, base: Snapshot) -> None:
+        """Go on from a newer snapshot: what is over stays there. All that is live is in memory."""
+        self._stand_on(base)
+        self.rows = {
+            id: job for id, job in self.rows.items() if job.live or job.offset > base.offset
+        }
+        self.hidden = {n: pruned for n, pruned in self.hidden.items() if pruned > base.offset}
+
+    # ---- looking jobs up
 
     def get(self, job: str) -> Job | None:
-        return self.rows.get(job)
+        found = self.rows.get(job)
+        if found is None and self.base is not None:
+            try:
+                found = self.bring(job)
+            except Spoiled:
+                self._start_over()
+                found = self.rows.get(job)
+        return found
 
     def named(self, name: str) -> Job:
         """The job with this id, or the only one whose id starts so.
 
         Raises `NotFound`, or `Invalid` where several start so.
         """
-        job = self.rows.get(name)
+        job = self.get(name)
         if job is not None:
             return job
-        matches = [id for id in self.rows if id.startswith(name)] if name else []
-        if len(matches) == 1:
-            return self.rows[matches[0]]
+        matches = self._starting_with(name) if name else []
+        if len(matches) == 1 and (job := self.get(matches[0])) is not None:
+            return job
         if matches:
             raise Invalid(
                 f"{len(matches)} jobs start with {name!r}, such as {matches[0]} and {matches[1]}:"
@@ -34,10 +153,17 @@ class JobTable:
             )
         raise NotFound(f"there is no job {name!r}{self._close_to(name)}")
 
+    def _starting_with(self, start: str) -> list[str]:
+        self.settle()
+        try:
+            there = list(self.base.ids(start, self.hidden)) if self.base is not None else []
+        except Spoiled:
+            self._start_over()
+            there = []
+        return list(dict.fromkeys([*(id for id in self.rows if id.startswith(start)), *there]))
+
     def _close_to(self, name: str) -> str:
-        # Only as many as can be compared in no time.
-        recent = [id for id, _ in zip(reversed(self.rows), range(5000), strict=False)]
-        return did_you_mean(name, recent)
+        return did_you_mean(name, [job.id for job in islice(self.select(reverse=True), _RECENT)])
 
     def select(
         self,
@@ -45,13 +171,43 @@ class JobTable:
         states: Iterable[str] = (),
         queues: Iterable[str] = (),
         tags: Iterable[str] = (),
+        reverse: bool = False,
     ) -> Iterator[Job]:
-        """Jobs in the order they were enqueued; an empty filter lets every job through."""
+        """Jobs in the order they were enqueued, or the newest first; an empty filter lets every
+        job through."""
         states, queues, tags = frozenset(states), frozenset(queues), frozenset(tags)
-        for job in self.rows.values():
+        for job in self._in_order(states, reverse):
             if (
                 (not states or job.state in states)
                 and (not queues or job.spec.queue in queues)
                 and (not tags or tags.issubset(job.spec.tags or ()))
             ):
                 yield job
+
+    def _in_order(self, states: frozenset[str], reverse: bool) -> Iterator[Job]:
+        self.load_live()
+        last = None
+        try:
+            for job in self._merged(states, reverse):
+                last = _order(job)
+                yield job
+        except Spoiled:
+            self._start_over()
+            for job in sorted(self.rows.values(), key=_order, reverse=reverse):
+                if last is None or (_order(job) < last if reverse else _order(job) > last):
+                    yield job
+
+    def _merged(self, states: frozenset[str], reverse: bool) -> Iterator[Job]:
+        here = sorted(self.rows.values(), key=_order, reverse=reverse)
+        if self.base is None:
+            return iter(here)
+        elsewhere = (
+            job
+            for job in self.base.finished(states, reverse=reverse)
+            if job.spec.job not in self.rows and job.spec.offset not in self.hidden
+        )
+        return merge(here, elsewhere, key=_order, reverse=reverse)
+
+
+def _order(job: Job) -> int:
+    return job.spec.offset

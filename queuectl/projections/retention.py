@@ -40,7 +40,7 @@ class Retention:
                 return gone and event.job not in self._staying_jobs
             case v.LeaseRenewed():
                 row = self._workers.get(event.worker)
-                return row is None or event.offset < row.lease.offset
+                return row is None or event.offset < row.lease
             case v.WorkerStarted() | v.WorkerStopRequested() | v.WorkerStopped():
                 gone = event.worker not in self._workers
                 return gone and event.worker not in self._staying_workers

@@ -8,48 +8,137 @@ from queuectl.domain import settings as rules
 from queuectl.domain.evolve import ADVANCE
 from queuectl.domain.job import PROCESSING, STATES, WAITING, Job
 from queuectl.domain.settings import Settings
+from queuectl.engines.tables import Spoiled
 from queuectl.errors import Compacted
 from queuectl.events import vocabulary as v
+from queuectl.events.log import Log
 from queuectl.projections.jobs import JobTable
 from queuectl.projections.ready import ReadyIndex
+from queuectl.projections.snapshot import Snapshot
 from queuectl.projections.statistics import Statistics
 from queuectl.projections.workers import Workers
 
 
 class State:
-    """What the events up to `offset` amount to.
+    """What the events up to `offset` amount to, from zero or from a snapshot on.
 
     The counts, the ready index and what workers hold are indexes over the job table. While nobody
     has asked for them they are not kept up, but made in one pass when first asked for: a start
     folds many events a job, and most processes never claim.
     """
 
-    def __init__(self, compactions: int = 0) -> None:
+    def __init__(self, base: Snapshot | None = None, log: Log | None = None) -> None:
+        """`log` is what is folded in again should the snapshot turn out to be spoiled."""
+        self.jobs = JobTable(self._start_over)
+        self._log = log
+        self.began_at = base.offset if base is not None else 0
+        """The snapshot that it stands on, or stood on before that could not be used any more."""
+        self._begin(base)
+
+    def _begin(self, base: Snapshot | None) -> None:
         self.offset = 0
-        self.compactions = compactions
+        self.compactions = 0
         """What `Log.compactions` said when the first event was read."""
-        self.jobs = JobTable()
+        self.jobs.begin(base)
         self._workers = Workers()
         self.statistics = Statistics()
         self.settings = Settings()
         self.paused: set[str] = set()
+        self._counts: dict[str, int] = {}
+        """Kept up once it holds something, and what workers hold with it."""
         self._ready: ReadyIndex | None = None
+        if base is not None:
+            self._begin_at(base)
+
+    def _begin_at(self, base: Snapshot) -> None:
+        head = base.head
+        self.offset = head.offset
+        self.compactions = head.compactions
+        self.settings = head.settings
+        self.paused = set(head.paused)
+        self.statistics.count(head.statistics)
+        for row in head.workers:
+            self._workers.rows[row.id] = row
+
+    def close(self) -> None:
+        """Give back the files of the snapshot; only to be called when nothing more is asked."""
+        self.jobs.close()
+
+    def _start_over(self, offset: int = 0) -> None:
+        """Fold the log from zero as far as it was folded before, or to `offset`."""
+        assert self._log is not None
+        offset = max(offset, self.offset)
+        while True:
+            self.begin_anew()
+            try:
+                for events in self._log.read():
+                    self._fold([event for event in events if event.offset <= offset])
+                    if events[-1].offset >= offset:
+                        break
+                return
+            except Compacted:
+                continue
+
+    def begin_anew(self) -> None:
+        """Forget everything, and know how often the log has been compacted before it is read."""
+        self._begin(None)
+        if self._log is not None:
+            self.compactions = self._log.compactions()
 
     @property
     def ready(self) -> ReadyIndex:
-        return self._ready or self._make_indexes()
+        """Which jobs wait to be claimed."""
+        if self._ready is None:
+            self.load_live()
+            self._ready = ReadyIndex()
+            for job in self.jobs.rows.values():
+                if job.state in WAITING:
+                    self._ready.add(job)
+        return self._ready
 
     @property
     def workers(self) -> Workers:
         """The workers there are, with what they hold."""
-        self.ready  # noqa: B018 - makes sure that they are kept
+        self._take_stock()
         return self._workers
 
     @property
     def counts(self) -> dict[str, int]:
         """Jobs by state."""
-        self.ready  # noqa: B018 - makes sure that they are kept
+        self._take_stock()
         return self._counts
+
+    def load_live(self) -> None:
+        """Have every job in memory that is not over."""
+        self._take_stock()
+        self.jobs.load_live()
+
+    def _take_stock(self) -> None:
+        """Count the jobs and see what workers hold, without loading those that nothing happened
+        to since the snapshot."""
+        if self._counts:
+            return
+        jobs = self.jobs
+        jobs.settle()
+        for id in jobs.base.head.held if jobs.base is not None else ():
+            jobs.get(id)
+        counts = dict.fromkeys(STATES, 0)
+        if jobs.base is not None:
+            counts |= jobs.base.head.counts
+            for state in (jobs.origins or {}).values():
+                counts[state] -= 1
+        for job in jobs.rows.values():
+            counts[job.state] += 1
+            if job.held:
+                self._workers.holds(job)
+        jobs.origins = None
+        self._counts = counts
+
+    def evict(self, base: Snapshot) -> None:
+        """Leave the jobs that are over to a newer snapshot; only with the ready index made."""
+        assert self._ready is not None
+        self.jobs.evict(base)
+        self.began_at = base.offset
 
     def apply(self, events: Sequence[v.Event]) -> None:
         """Fold events in; they go on from `offset`.
@@ -57,9 +146,17 @@ class State:
         Raises `Compacted` where that cannot be, because events that are folded in here and ones
         that belong to them have been taken out of the log since; then begin anew.
         """
-        rows = self.jobs.rows
+        try:
+            self._fold(events)
+        except Spoiled:
+            self._start_over(events[-1].offset)
+
+    def _fold(self, events: Sequence[v.Event]) -> None:
+        jobs = self.jobs
+        rows = jobs.rows
         statistics = self.statistics
-        indexed = self._ready is not None
+        heard = self._workers.heard
+        counted = bool(self._counts)
         event: v.Event | None = None
         for event in events:
             kind = type(event)
@@ -67,27 +164,40 @@ class State:
             if advance is None:
                 self._apply_other(event)
                 continue
-            id = event.job  # type: ignore[attr-defined]
-            job = rows.get(id)
-            before = job.state if job is not None else ""
-            after = advance(job, event)
-            if after is not job:
-                if after is None:
-                    del rows[id]
-                else:
-                    rows[id] = after
-            if indexed:
-                self._index(id, before, after, event)
             if kind is v.JobEnqueued:
                 statistics.enqueued += 1
             elif kind is v.JobClaimed:
                 statistics.runs += 1
+                heard(event)  # type: ignore[arg-type]
             elif kind is v.JobCompleted:
                 statistics.completed += 1
                 statistics.wait.add(event.wait_ms)  # type: ignore[attr-defined]
                 statistics.run.add(event.run_ms)  # type: ignore[attr-defined]
+                heard(event)  # type: ignore[arg-type]
             else:
                 statistics.count(event)
+                if isinstance(event, v.AttemptEvent):
+                    heard(event)
+            id = event.job  # type: ignore[attr-defined]
+            job = rows.get(id)
+            if job is None and jobs.base is not None:
+                if kind is v.JobEnqueued:
+                    if jobs.is_deferred(id):  # it was pruned
+                        jobs.bring(id)
+                elif counted:
+                    job = jobs.bring(id)
+                else:
+                    jobs.defer(event)  # type: ignore[arg-type]
+                    continue
+            before = job.state if job is not None else ""
+            after = advance(job, event)
+            if after is not job:
+                if after is None:
+                    jobs.forget(event)  # type: ignore[arg-type]
+                else:
+                    rows[id] = after
+            if counted:
+                self._index(id, before, after, event)
         if event is not None:
             statistics.reached(events[0].at, event.at)
             self.offset = event.offset
@@ -111,29 +221,19 @@ class State:
             raise Compacted("events were taken out of the log after this reading of it began")
         self.statistics.count(event)
 
-    def _make_indexes(self) -> ReadyIndex:
-        self._ready = ready = ReadyIndex()
-        self._counts = counts = dict.fromkeys(STATES, 0)
-        for job in self.jobs.rows.values():
-            counts[job.state] += 1
-            if job.state in WAITING:
-                ready.add(job)
-            elif job.held:
-                self._workers.holds(job)
-        return ready
-
     def _index(self, id: str, before: str, job: Job | None, event: v.Event) -> None:
         """Follow one event in the indexes; `before` is empty for a job that is new."""
-        assert self._ready is not None
+        ready = self._ready
         if before:
             self._counts[before] -= 1
-            if before in WAITING:
-                self._ready.remove(id)
+            if ready is not None and before in WAITING:
+                ready.remove(id)
         if job is not None:
             self._counts[job.state] += 1
             if job.state in WAITING:
-                self._ready.add(job)
+                if ready is not None:
+                    ready.add(job)
             elif job.state == PROCESSING:
                 self._workers.holds(job)
         if isinstance(event, v.AttemptEvent):
-            self._workers.heard(event)
+            self._workers.lets_go(event)

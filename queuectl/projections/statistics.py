@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from queuectl.events import vocabulary as v
 
 _EXACT_BITS = 6
@@ -145,6 +147,14 @@ class Statistics:
             getattr(self, histogram).absorb(*(getattr(event, word + part) for part in _PARTS))
         self.reached(event.since, event.at)
 
+    def summary(self) -> v.LogCompacted:
+        """Everything counted so far, as one fact that `count` takes."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in _TOTALS}
+        for histogram, word in _HISTOGRAMS.items():
+            for part, figure in zip(_PARTS, getattr(self, histogram).figures(), strict=True):
+                fields[word + part] = figure or (0 if part.endswith("_ms") else None)
+        return v.LogCompacted(at=self.last_at, since=self.first_at, **fields)
+
     def reached(self, first_at: str, last_at: str) -> None:
         """A piece of the log between two times has been counted."""
         # What stands for events that were taken out may come after later ones that were not.
@@ -162,8 +172,4 @@ def summary(events: Sequence[v.Event]) -> v.LogCompacted:
         counted.count(event)
         number += event.events if isinstance(event, v.LogCompacted) else 1
     counted.reached(events[0].at, events[-1].at)
-    fields: dict[str, Any] = {name: getattr(counted, name) for name in _TOTALS}
-    for histogram, word in _HISTOGRAMS.items():
-        for part, figure in zip(_PARTS, getattr(counted, histogram).figures(), strict=True):
-            fields[word + part] = figure or (0 if part.endswith("_ms") else None)
-    return v.LogCompacted(events=number, since=counted.first_at, **fields)
+    return msgspec.structs.replace(counted.summary(), events=number)

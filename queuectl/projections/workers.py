@@ -8,7 +8,7 @@ from queuectl.domain.job import Job
 from queuectl.events import vocabulary as v
 
 
-class WorkerRow(msgspec.Struct, kw_only=True):
+class WorkerRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One worker as the log knows it; whether it lives, only its lock file tells."""
 
     id: str
@@ -18,18 +18,15 @@ class WorkerRow(msgspec.Struct, kw_only=True):
     slots: int
     queues: list[str] | None
     started_at: str
-    last: v.Event
+    lease: int
+    """The event that last said how long its leases hold: its start or a renewal."""
+    heard: int
     """The last event that it wrote."""
-    lease: v.LeaseRenewed | v.WorkerStarted
-    """The event that last said how long its leases hold."""
+    heartbeat_at: str
+    """When it wrote it."""
     stop_requested: bool = False
-    holding: dict[int, Job]
+    holding: dict[int, Job] = msgspec.field(default_factory=dict)
     """The jobs it runs, by the tokens of its claims."""
-
-    @property
-    def heartbeat_at(self) -> str:
-        """When it last wrote anything."""
-        return self.last.at
 
 
 class Workers:
@@ -47,17 +44,17 @@ class Workers:
                     slots=event.slots,
                     queues=event.queues,
                     started_at=event.at,
-                    last=event,
-                    lease=event,
-                    holding={},
+                    lease=event.offset,
+                    heard=event.offset,
+                    heartbeat_at=event.at,
                 )
             case v.WorkerStopped():
                 self.rows.pop(event.worker, None)
             case v.WorkerStopRequested() if event.worker in self.rows:
                 self.rows[event.worker].stop_requested = True
             case v.LeaseRenewed() if event.worker in self.rows:
-                row = self.rows[event.worker]
-                row.last = row.lease = event
+                self.rows[event.worker].lease = event.offset
+                self.heard(event)
 
     def holds(self, job: Job) -> None:
         """A worker has claimed `job`."""
@@ -65,9 +62,15 @@ class Workers:
         if row is not None:
             row.holding[job.token] = job
 
-    def heard(self, event: v.AttemptEvent) -> None:
+    def heard(self, event: v.AttemptEvent | v.LeaseRenewed) -> None:
+        """A worker has written something."""
+        row = self.rows.get(event.worker)
+        if row is not None:
+            row.heard = event.offset
+            row.heartbeat_at = event.at
+
+    def lets_go(self, event: v.AttemptEvent) -> None:
         """A worker has written about a run; all but a claim are the end of one."""
         row = self.rows.get(event.worker)
         if row is not None:
-            row.last = event
             row.holding.pop(event.token, None)

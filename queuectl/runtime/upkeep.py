@@ -104,8 +104,8 @@ class Upkeep:
         if row.boot == self._boot and not self._queue.is_alive(row.id):
             return "its worker died"
         seen, since = self._heard.get(row.id, (-1, now))
-        if seen != row.last.offset:
-            self._heard[row.id] = row.last.offset, now
+        if seen != row.heard:
+            self._heard[row.id] = row.heard, now
         elif row.holding and now - since > self._queue.known.settings.lease_ms / 1000:
             return _STOPPED
         return ""

@@ -17,9 +17,10 @@ FLOORS = {
     "domain": 2,
     "engines": 2,
     "projections": 3,
-    "jobqueue": 4,
-    "runtime": 5,
-    "cli": 6,
+    "queueview": 4,
+    "jobqueue": 5,
+    "runtime": 6,
+    "cli": 7,
 }
 GROUND = {"processes", "home", "host", "errors", "suggestion", "quantities", "ids", "instants"}
 """The ground floor is one room: its modules may use each other."""

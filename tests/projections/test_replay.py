@@ -30,24 +30,28 @@ def figures(state: State, now: str) -> dict[str, Any]:
     ready = state.ready
     return {
         "offset": state.offset,
-        "jobs": {
+        "jobs": [
             # Whether it was enqueued in one batch with others is no part of what a job is.
-            id: {
-                **asdict(job),
-                "spec": replace(job.spec, more=False),
-            }
-            for id, job in state.jobs.rows.items()
-        },
-        "order": list(state.jobs.rows),
+            {**asdict(job), "spec": replace(job.spec, more=False)}
+            for job in state.jobs.select()
+        ],
+        "newest first": [job.id for job in state.jobs.select(reverse=True)],
+        "found": [state.jobs.named(id).id for id in [job.id for job in state.jobs.select()]],
         "settings": state.settings,
         "paused": state.paused,
         "counts": dict(state.counts),
         "due": [job.id for job in ready.due(now, 100, None, state.paused)],
         "next": ready.next_at(now),
         "workers": {
-            row.id: (row.slots, row.stop_requested, row.lease, sorted(row.holding))
+            row.id: (
+                row.slots,
+                row.stop_requested,
+                row.lease,
+                sorted(row.holding),
+            )
             for row in state.workers.rows.values()
         },
+        "heard": {row.id: (row.heard, row.heartbeat_at) for row in state.workers.rows.values()},
         "statistics": {
             name: value for name, value in vars(statistics).items() if isinstance(value, int | str)
         },

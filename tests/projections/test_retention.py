@@ -83,12 +83,14 @@ class TwoQueuesOnACompactedLog(TwoQueuesOnOneLog):
         now = instants.later(self.queues[0].now(), 2000)
         original = State()
         original.apply(self.originals)
-        replayed = State(self.log.compactions())
+        replayed = State(log=self.log)
+        replayed.begin_anew()
         for events in self.open().read():
             replayed.apply(events)
-        expected = figures(original, now)
+        # When a worker was last heard is not kept: what it wrote then may have gone.
+        expected = {**figures(original, now), "heard": None}
         for state in (replayed, *(queue.state for queue in self.queues)):
-            assert figures(state, now) == expected
+            assert {**figures(state, now), "heard": None} == expected
         for log in self.logs:
             log.close()
         shutil.rmtree(self.directory)

@@ -106,6 +106,50 @@ class FileReader:
         headers = self.segments.headers().values()
         return max((header.compaction for header in headers if header), default=0)
 
+    def bookmark(self) -> str:
+        place = self._tail
+        if place is None:
+            return ""
+        header = self.segments.headers([place.segment]).get(place.segment)
+        if header is None:
+            return ""
+        return f"{header.log} {place.segment} {place.position} {place.offset} {place.crc:08x}"
+
+    def resume(self, bookmark: str) -> bool:
+        log, *numbers, crc = bookmark.split()
+        segment, position, offset = map(int, numbers)
+        place = Place(segment, position, int(crc, 16), offset)
+        mark = self._committed()
+        if mark is None or mark.offset < offset:
+            return False
+        header = self.segments.headers([segment]).get(segment)
+        if header is None or header.covers >= offset:
+            # Rewritten or merged since: the place is looked for, as in any other log.
+            headers = self.segments.headers()
+            return any(header.log == log for header in headers.values() if header)
+        if header.log != log or not self._leads_to(place):
+            return False
+        self._tail = place
+        return True
+
+    def _leads_to(self, place: Place) -> bool:
+        """Whether the line that ends there is the one that was read there."""
+        fd = self.segments.open(place.segment)
+        try:
+            line = self._line_before(fd, place.position)
+        finally:
+            self.host.close(fd)
+        # The crc of a line is that of all lines before it, too.
+        return line.startswith(b'{"crc":"%08x","offset":%d,' % (place.crc, place.offset))
+
+    def _line_before(self, fd: int, position: int) -> bytes:
+        for size in (1 << 12, codec.PAYLOAD_BYTES_MAX + (1 << 12)):
+            before = self.segments.read(fd, max(0, position - size), position)
+            newline = before.rfind(b"\n", 0, -1)
+            if newline >= 0:
+                break
+        return before[newline + 1 :]
+
     def read_about(self, job: str) -> Iterator[Event]:
         mark = self._committed()
         if mark is None:

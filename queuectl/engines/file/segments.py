@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from queuectl.engines.file.shelf import Shelf
 from queuectl.errors import Damaged
@@ -57,11 +57,11 @@ class Segments(Shelf):
                 offset=first - 1,
             ) from None
 
-    def headers(self) -> dict[int, Header | None]:
-        """The first lines of all segments that are there, by their offsets, rising; None for one
-        that does not verify."""
+    def headers(self, firsts: Iterable[int] | None = None) -> dict[int, Header | None]:
+        """The first lines of all segments that are there, or of those of `firsts` that are, by
+        their offsets, rising; None for one that does not verify."""
         headers: dict[int, Header | None] = {}
-        for first in self.list():
+        for first in self.list() if firsts is None else firsts:
             try:
                 fd = self._host.open(self.path(first), os.O_RDONLY)
             except FileNotFoundError:  # merged into an earlier one meanwhile

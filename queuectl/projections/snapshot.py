@@ -1,0 +1,300 @@
+"""All projections at one offset, kept on disk so that a start need not fold the whole log.
+
+A cache and nothing more: deleted, stale, torn or from another version, it changes no answer. Laid
+out so that one reads only what one needs: first the small things (settings, counts, statistics,
+workers), then the jobs that are not over, and those that are, each findable by id. Jobs that are
+over lie in several tables, the newest first; a new snapshot adds a small one and now and then
+merges neighbours, so that its cost does not grow with history. Knows not how events are stored.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import msgspec
+
+from queuectl import __version__
+from queuectl.domain.job import Job
+from queuectl.domain.settings import Settings
+from queuectl.engines import tables
+from queuectl.engines.tables import Spoiled, Table
+from queuectl.events.vocabulary import LogCompacted
+from queuectl.home import Home
+from queuectl.host import Host
+from queuectl.projections.workers import WorkerRow
+
+if TYPE_CHECKING:
+    from queuectl.projections.state import State
+
+FORMAT = 1
+"""Rises whenever the meaning of what is kept changes."""
+_HEAD_BYTES_MAX = 1 << 26
+_LOADS_MAX = 5
+_FANOUT = 4
+"""A table is merged with the next older one unless that one is more than so many times as long."""
+_row_decoder = msgspec.json.Decoder(tuple[int, Job])
+_encode = msgspec.json.Encoder().encode
+
+
+class Head(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Everything but the jobs."""
+
+    format: int = FORMAT
+    version: str = ""
+    """The queuectl that made it: another one may fold otherwise."""
+    offset: int
+    """The last event that is in it."""
+    bookmark: str
+    """Where in the log to go on reading; only the engine knows what it says."""
+    compactions: int
+    """How often the log had been compacted when the fold began that led here."""
+    settings: Settings
+    paused: list[str]
+    counts: dict[str, int]
+    """Jobs by state."""
+    statistics: LogCompacted
+    """As if nothing but this had happened so far."""
+    workers: list[WorkerRow]
+    held: list[str]
+    """The ids of the jobs that workers hold."""
+    live: str
+    """The table of the jobs that are not over."""
+    finished: list[str]
+    """The tables of those that are, from the newest to the oldest."""
+
+
+_head_decoder = msgspec.json.Decoder(Head)
+
+
+class Snapshot:
+    """A snapshot to read from. Everything raises `Spoiled` where it is not as it was written."""
+
+    def __init__(self, head: Head, directory: str, host: Host) -> None:
+        self.head = head
+        self.offset = head.offset
+        # Opened at once: whoever makes the next snapshot removes their names.
+        self._tables = [
+            Table(host, os.path.join(directory, name)) for name in (head.live, *head.finished)
+        ]
+
+    def close(self) -> None:
+        for table in self._tables:
+            table.close()
+
+    @property
+    def finished_tables(self) -> list[Table]:
+        """The tables of jobs that are over, from the newest to the oldest."""
+        return self._tables[1:]
+
+    def find(self, id: str) -> Job | None:
+        """The job with that id; None where there is none."""
+        gone: set[int] = set()
+        for table in self._tables:
+            gone |= table.gone
+            number = table.number(id)
+            if number is not None:
+                return None if number in gone else _job(table, number)
+        return None
+
+    def ids(self, start: str, hidden: Collection[int]) -> Iterator[str]:
+        """The ids that start so, but for jobs enqueued at one of the offsets in `hidden`."""
+        gone: set[int] = set(hidden)
+        for table in self._tables:
+            gone |= table.gone
+            for name, number in table.names(start):
+                if not name.startswith(start):
+                    break
+                if number not in gone:
+                    yield name
+
+    def live(self) -> Iterator[Job]:
+        """The jobs that are not over, in the order they were enqueued."""
+        for block in self._tables[0].row_blocks():
+            for _, job in _rows(block):
+                yield job
+
+    def finished(self, states: Collection[str] = (), *, reverse: bool = False) -> Iterator[Job]:
+        """The jobs that are over, in the order they were enqueued or the newest first; `states`
+        may leave some out, and need not."""
+        marks = [b'"state":"%s"' % state.encode() for state in states]
+        if not self.head.finished:
+            return
+        for _, line in tables.merged(self.finished_tables, newest_first=reverse):
+            if line and (not marks or any(mark in line for mark in marks)):
+                yield _rows(line)[0][1]
+
+
+def _job(table: Table, number: int) -> Job:
+    line = table.row(number)
+    if line is None:
+        raise Spoiled(f"{table.path}: job {number} is named and is not there")
+    return _rows(line)[0][1]
+
+
+def _rows(data: bytes) -> list[tuple[int, Job]]:
+    try:
+        return _row_decoder.decode_lines(data)
+    except msgspec.MsgspecError as error:
+        raise Spoiled(f"a job cannot be read: {error}") from None
+
+
+def _head_path(home: Home) -> str:
+    return os.path.join(home.snapshots, "HEAD")
+
+
+def load(home: Home, host: Host) -> Snapshot | None:
+    """The snapshot that lies there; None where there is none that can be used."""
+    for _ in range(_LOADS_MAX):
+        head = _read_head(home, host)
+        if head is None:
+            return None
+        try:
+            return Snapshot(head, home.snapshots, host)
+        except Spoiled:
+            continue  # replaced by a newer one between two looks, it may be
+    return None
+
+
+def _read_head(home: Home, host: Host) -> Head | None:
+    try:
+        fd = host.open(_head_path(home), os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        data = host.read_at(fd, min(_HEAD_BYTES_MAX, host.size(fd)), 0)
+    except OSError:
+        return None
+    finally:
+        host.close(fd)
+    checksum, _, text = data.partition(b"\n")
+    if checksum != b"%08x" % crc32(text):
+        return None
+    try:
+        head = _head_decoder.decode(text)
+    except msgspec.MsgspecError:
+        return None
+    return head if head.format == FORMAT and head.version == __version__ else None
+
+
+def save(state: State, bookmark: str, home: Home, host: Host) -> bool:
+    """Make `state` the snapshot, unless somebody else is at it or has been since it began.
+
+    `bookmark` is the place in the log that `state` has got to. Loads all jobs that are not over.
+    Returns whether it was kept, which one that is not newer is not. Raises `OSError` and
+    `Spoiled`; then the one before stands.
+    """
+    if state.jobs.base is not None and state.offset == state.began_at:
+        return False
+    if host.make_directory(home.snapshots):
+        host.sync_directory(home.root)
+    lock = host.hold(os.path.join(home.snapshots, "LOCK"))
+    if lock is None:
+        return False
+    try:
+        there = _read_head(home, host)
+        if there is not None and there.offset != state.began_at:
+            return False
+        state.load_live()
+        head = _write_tables(state, bookmark, home, host)
+        _publish(head, home, host)
+        _remove_others(head, home, host)
+        return True
+    finally:
+        host.close(lock)
+
+
+def _write_tables(state: State, bookmark: str, home: Home, host: Host) -> Head:
+    base = state.jobs.base
+    since = base.offset if base is not None else 0
+    rows = sorted(state.jobs.rows.values(), key=lambda job: job.spec.offset)
+    live = [job for job in rows if job.live]
+    ended = [job for job in rows if not job.live and job.offset > since]
+    # No name twice, not even after a crash.
+    name = f"{state.offset:020d}-{host.random(4).hex()}"
+    _write(host, home, f"live-{name}", live)
+    gone = [number for number in state.jobs.hidden if number <= since]
+    finished = _add_finished(host, home, f"finished-{name}", ended, gone, base)
+    return Head(
+        version=__version__,
+        offset=state.offset,
+        bookmark=bookmark,
+        compactions=state.compactions,
+        settings=state.settings,
+        paused=sorted(state.paused),
+        counts=state.counts,
+        statistics=state.statistics.summary(),
+        workers=[msgspec.structs.replace(row, holding={}) for row in state.workers.rows.values()],
+        held=[job.id for job in live if job.held],
+        live=f"live-{name}",
+        finished=finished,
+    )
+
+
+def _write(host: Host, home: Home, name: str, jobs: list[Job], gone: Collection[int] = ()) -> None:
+    tables.write(
+        host,
+        os.path.join(home.snapshots, name),
+        (tables.entry(job.spec.offset, _encode(job)) for job in jobs),
+        sorted((job.id, job.spec.offset) for job in jobs),
+        gone,
+    )
+
+
+def _add_finished(
+    host: Host,
+    home: Home,
+    name: str,
+    jobs: list[Job],
+    gone: Collection[int],
+    base: Snapshot | None,
+) -> list[str]:
+    """Add a table of jobs that are over, and merge it with those it is not much shorter than."""
+    names = list(base.head.finished) if base is not None else []
+    older = base.finished_tables if base is not None else []
+    if not jobs and not gone:
+        return names
+    _write(host, home, name, jobs, gone)
+    together = [Table(host, os.path.join(home.snapshots, name))]
+    size = len(together[0])
+    for table in older:
+        if len(table) > _FANOUT * size:
+            break
+        together.append(table)
+        size += len(table)
+    try:
+        left = names[len(together) - 1 :]
+        if len(together) > 1:
+            name = f"{name}-merged"
+            path = os.path.join(home.snapshots, name)
+            tables.write_merged(host, path, together, last=not left)
+    finally:
+        together[0].close()
+    return [name, *left]
+
+
+def _publish(head: Head, home: Home, host: Host) -> None:
+    text = _encode(head)
+    temporary = os.path.join(home.snapshots, f"HEAD-{host.random(4).hex()}")
+    fd = host.create(temporary)
+    try:
+        data = b"%08x\n%s" % (crc32(text), text)
+        while data:
+            data = data[host.write(fd, data) :]
+        host.fsync(fd)
+    finally:
+        host.close(fd)
+    # The tables' names first: a head whose tables are not there is worth nothing.
+    host.sync_directory(home.snapshots)
+    host.rename(temporary, _head_path(home))
+    host.sync_directory(home.snapshots)
+
+
+def _remove_others(head: Head, home: Home, host: Host) -> None:
+    """Remove tables that the head does not name. Who reads them still has them open."""
+    kept = {"LOCK", "HEAD", head.live, *head.finished}
+    for name in host.names(home.snapshots):
+        if name not in kept:
+            host.unlink(os.path.join(home.snapshots, name))

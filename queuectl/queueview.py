@@ -1,0 +1,193 @@
+"""What can be known of a queue: its log, folded, with the help of snapshots; changes nothing but
+those. Knows neither terminal nor processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from queuectl import instants
+from queuectl.domain.job import Job
+from queuectl.engines.file import FileLog
+from queuectl.engines.tables import Spoiled
+from queuectl.errors import Compacted, Damaged, NotFound
+from queuectl.events import vocabulary as v
+from queuectl.events.log import Log
+from queuectl.home import Home
+from queuectl.host import Host
+from queuectl.projections import snapshot
+from queuectl.projections.snapshot import Snapshot
+from queuectl.projections.state import State
+
+_MANY_EVENTS = 5_000
+"""To fold so many takes longer than to keep a snapshot of what came of them."""
+
+
+class QueueView:
+    """A job queue in one data directory, to look at.
+
+    `create=False` refuses to make one where there is none (`NotFound`); None makes it with the
+    first append, so that what is refused leaves nothing behind. With `salvage`, reading a damaged
+    log goes as far as the damage, which `damage` then tells; nothing can be changed. With `log`,
+    the events are kept there instead, and `place` only names where output goes.
+    """
+
+    def __init__(
+        self,
+        place: str | os.PathLike[str] = "./data",
+        *,
+        create: bool | None = True,
+        salvage: bool = False,
+        host: Host | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self.host = host or Host()
+        self.home = Home(os.fspath(place))
+        self.damage: Damaged | None = None
+        self._salvage = salvage
+        self._clock = (instants.EARLIEST, 0.0)
+        self._is_made = True
+        self._has_home = log is None
+        if log is None:
+            self._open_home(create)
+            log = FileLog(self.home.log, self.host)
+        self.log = log
+        self.known = State(self._snapshot(), log)
+        """All projections as of the last look, for who looks often and knows when."""
+        self._read = 0
+        """How many events had to be folded in."""
+
+    def _open_home(self, create: bool | None) -> None:
+        if self.host.exists(self.home.log):
+            self.home.check(self.host)
+        elif create:
+            self.home.make(self.host)
+        elif create is None:
+            self._is_made = False
+        else:
+            raise NotFound(
+                f"there is no queue at {self.home.root}: enqueue a job to make one,"
+                " or name another place with --data"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back files; the queue itself stays."""
+        if self._read >= _MANY_EVENTS:
+            self.keep_snapshot()
+        self.known.close()
+        self.log.close()
+
+    # ---- snapshots
+
+    def _snapshot(self) -> Snapshot | None:
+        """The newest snapshot, if it is one of this log."""
+        found = snapshot.load(self.home, self.host) if self._has_home else None
+        if found is not None and not self.log.resume(found.head.bookmark):
+            found.close()
+            found = None
+        return found
+
+    def keep_snapshot(self) -> bool:
+        """Save what is known, so that others need not fold it again; whether that was done.
+
+        It is only a cache: where it cannot be, nothing is lost.
+        """
+        bookmark = self.log.bookmark() if self._has_home and self.damage is None else ""
+        if not bookmark:
+            return False
+        try:
+            return snapshot.save(self.known, bookmark, self.home, self.host)
+        except (OSError, Spoiled):
+            return False
+
+    def use_snapshot(self) -> None:
+        """Leave finished jobs to the newest snapshot, where it is newer than what is known."""
+        found = snapshot.load(self.home, self.host) if self._has_home else None
+        if found is None:
+            return
+        if self.known.began_at < found.offset <= self.known.offset:
+            self.known.evict(found)
+        else:
+            found.close()
+
+    # ---- reading
+
+    @property
+    def state(self) -> State:
+        """All projections, caught up with the log."""
+        self.catch_up()
+        return self.known
+
+    def catch_up(self) -> None:
+        """Fold in what has been appended since the last look.
+
+        Raises `Damaged` where the log does not verify; what comes before is folded in.
+        """
+        if self.damage is not None:
+            return
+        try:
+            self._follow()
+        except Damaged as damage:
+            if not self._salvage:
+                raise
+            self.damage = damage
+
+    def _follow(self) -> None:
+        while True:
+            if not self.known.offset:
+                self.known.begin_anew()
+            try:
+                for events in self.log.read(self.known.offset):
+                    self.known.apply(events)
+                    self._read += len(events)
+                return
+            except Compacted:
+                self.known.begin_anew()
+
+    def get(self, job: str) -> Job:
+        """The job with this id, or whose id alone starts so. Raises `NotFound` or `Invalid`."""
+        return self.state.jobs.named(job)
+
+    def jobs(
+        self,
+        *,
+        states: Iterable[str] = (),
+        queues: Iterable[str] = (),
+        tags: Iterable[str] = (),
+    ) -> Iterator[Job]:
+        """Jobs in the order they were enqueued; an empty filter lets every job through."""
+        return self.state.jobs.select(states=states, queues=queues, tags=tags)
+
+    def history(self, job: str) -> list[v.Event]:
+        """Every event about the job with exactly this id, oldest first; also a purged one's."""
+        return list(self.log.read_about(job))
+
+    def is_alive(self, worker: str) -> bool:
+        """Whether that worker's process lives on this machine: it holds its lock file."""
+        return self.host.is_held(self.home.worker_lock(worker))
+
+    def now(self) -> instants.Instant:
+        """The time by which jobs are due. Never behind the log, and it never stands still: a wall
+        clock that was set back must not keep waiting what has been due already."""
+        at, since_s = self._clock
+        elapsed_s = self.host.monotonic_s() - since_s
+        wall = max(instants.from_us(self.host.now_us()), self.known.statistics.last_at)
+        # Rounded down, so that the two clocks do not overtake each other by turns.
+        steady = instants.later(at, int(elapsed_s * 1000))
+        if wall >= steady:
+            self._clock = (wall, since_s + elapsed_s)
+            return wall
+        return steady
