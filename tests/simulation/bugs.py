@@ -100,7 +100,19 @@ def short_write_ignored() -> AbstractContextManager[Any]:
 
     def write_durably(self: FileLog, fd: int, mark: Mark, data: bytes) -> None:
         self._host.write(fd, data)
-        self._sync(fd, mark)
+        self.segments.sync(self._host.fdatasync, fd)
+
+    return patch.object(FileLog, "_write_durably", write_durably)
+
+
+def cut_not_synced() -> AbstractContextManager[Any]:
+    """A short write is cut back, and the next one goes over it at once."""
+
+    def write_durably(self: FileLog, fd: int, mark: Mark, data: bytes) -> None:
+        if self._host.write(fd, data) < len(data):
+            self._host.truncate(fd, mark.position)
+            raise self._no_space()
+        self.segments.sync(self._host.fdatasync, fd)
 
     return patch.object(FileLog, "_write_durably", write_durably)
 
@@ -127,13 +139,13 @@ def mark_not_written() -> AbstractContextManager[Any]:
 def sync_tried_again() -> AbstractContextManager[Any]:
     """A failed sync is tried again and then believed."""
 
-    def sync(self: FileLog, fd: int, mark: Mark) -> None:
+    def sync(self: Segments, sync: Callable[[Any], None], what: int | str) -> None:
         try:
-            self._host.fdatasync(fd)
+            sync(what)
         except OSError:
-            self._host.fdatasync(fd)
+            sync(what)
 
-    return patch.object(FileLog, "_sync", sync)
+    return patch.object(Segments, "sync", sync)
 
 
 def no_doubt() -> AbstractContextManager[Any]:
@@ -182,6 +194,7 @@ BUGS: tuple[Bug, ...] = (
     doubtful_bytes_built_upon,
     crc_unchecked,
     short_write_ignored,
+    cut_not_synced,
     lock_not_taken,
     mark_not_written,
     sync_tried_again,

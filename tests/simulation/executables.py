@@ -13,8 +13,9 @@ _BEHAVIOURS = ("", "", "", "fails", "flaky", "deaf", "leaves", "escapes", "kills
 
 
 def command(chance: Random) -> str:
-    """Some command, such as `run 20 fails`."""
-    return f"run {chance.choice((0, 1, 5, 30, 200))} {chance.choice(_BEHAVIOURS)}".strip()
+    """Some command, such as `run 20 fails`; now and then it fills several sectors."""
+    padding = "." * chance.choice((0, 0, 0, 0, 1200))
+    return f"run {chance.choice((0, 1, 5, 30, 200))} {chance.choice(_BEHAVIOURS)} {padding}".strip()
 
 
 class Programs:

@@ -7,13 +7,16 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from disk import Directory, File
 from machine import INIT, Killed, Opening, Process
 
+from queuectl import processes
 from queuectl.host import Host
+from queuectl.processes import Session
 
 _SYNC_US_MAX = 1500
 _FOREVER_US = 1 << 60
@@ -35,9 +38,7 @@ class SimulatedHost(Host):
         self.machine = process.machine
         self.disk = process.machine.disk
         self.program = program
-
-    def _step(self, call: str, detail: object = "") -> None:
-        self.machine.step(self.process, call, detail)
+        self._step = partial(self.machine.step, process)
 
     # ---- clock and chance: nobody else can tell when they were asked, so they are no steps
 
@@ -176,6 +177,10 @@ class SimulatedHost(Host):
         self._step("exists", path)
         return path in self.disk.entries
 
+    def is_at(self, path: str, fd: int) -> bool:
+        self._step("is_at", path)
+        return self.disk.entries.get(path) is self._opening(fd).file
+
     def file_size(self, path: str) -> int:
         self._step("file_size", path)
         entry = self.disk.entries.get(path)
@@ -247,12 +252,16 @@ class SimulatedHost(Host):
         return None
 
     def hold(self, path: str) -> int | None:
-        fd = self.open(path, os.O_RDWR | os.O_CREAT)
-        self._step("flock", path)
-        if self._take(self._opening(fd)):
-            return fd
-        self.close(fd)
-        return None
+        fd = -1
+        while fd < 0 or not self.is_at(path, fd):
+            if fd >= 0:
+                self.close(fd)
+            fd = self.open(path, os.O_RDWR | os.O_CREAT)
+            self._step("flock", path)
+            if not self._take(self._opening(fd)):
+                self.close(fd)
+                return None
+        return fd
 
     def is_held(self, path: str) -> bool:
         try:
@@ -343,14 +352,33 @@ class SimulatedHost(Host):
             if process.group == pgid:
                 self.machine.signal(process, signum)
 
-    def processes_of(self, markers: Sequence[str], lock_paths: Iterable[str]) -> list[int]:
+    def processes_of(
+        self,
+        markers: Sequence[str],
+        lock_paths: Iterable[str],
+        sessions: Sequence[Session] = (),
+    ) -> list[int]:
         self._step("processes_of", markers)
         paths = frozenset(lock_paths)
-        return [
-            process.pid
-            for process in self.machine.processes.values()
-            if process is not self.process and self._is_marked(process, markers, paths)
-        ]
+        running = self.machine.processes
+        marked = {pid for pid, each in running.items() if self._is_marked(each, markers, paths)}
+        told = {
+            pid: processes._Process("Z" if each.dead else "S", each.session, each.start)
+            for pid, each in running.items()
+        }
+        # The rules for sessions are the real ones.
+        return sorted((marked | processes._members(told, marked, sessions)) - {self.process.pid})
+
+    def start_of(self, pid: int) -> int:
+        self._step("start_of", pid)
+        process = self.machine.processes.get(pid)
+        return process.start if process else 0
+
+    def ticks(self) -> int:
+        return self.machine.ticks()
+
+    def pid_namespace(self) -> int:
+        return 1
 
     def is_marked(self, pid: int, markers: Sequence[str], lock_path: str) -> bool:
         self._step("is_marked", pid)

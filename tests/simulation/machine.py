@@ -52,6 +52,7 @@ class Process:
         self.pid = pid
         self.parent = parent
         self.group = self.session = pid
+        self.start = machine.ticks()
         self.name = name
         self.environment: dict[bytes, bytes] = {}
         self.openings: dict[int, Opening] = {}
@@ -73,6 +74,8 @@ class Process:
         self.ignores: frozenset[int] = frozenset()
         self.errors = 0
         """How many of its calls have failed on purpose."""
+        self.armed: dict[str, Callable[[], None]] = {}
+        """What happens at its next call of that name."""
         self.cut_write = False
         """Its next write stores only a part; then it is killed, or told how much."""
         self._next_fd = 3
@@ -102,7 +105,7 @@ class Machine:
         self.trouble = trouble
         self.switch_above = 1.0 - switch
         """How likely a call is to bring trouble, or another process."""
-        self.make_trouble: Callable[[Process, str], None] = lambda process, call: None
+        self.make_trouble: Callable[[], None] = lambda: None
         self.processes: dict[int, Process] = {}
         self.trace: deque[tuple[Any, ...]] = deque(maxlen=_TRACE_LENGTH)
         self.failure: BaseException | None = None
@@ -114,6 +117,10 @@ class Machine:
 
     def boot_id(self) -> str:
         return f"{self.boots:036d}"
+
+    def ticks(self) -> int:
+        """The clock that the starts of processes are told by."""
+        return self.now_us // 10_000
 
     # ---- processes
 
@@ -222,7 +229,9 @@ class Machine:
             self._ring_alarms()
         draw = self.draw()
         if draw < self.trouble:
-            self.make_trouble(process, call)
+            self.make_trouble()
+        if process.armed and call in process.armed:
+            process.armed.pop(call)()
         if draw > self.switch_above or not process.is_runnable:
             self._go_on()
         if self.calls >= self.calls_max:
