@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from host import failed
 from machine import Machine, Process
 from oracle import Oracle
 from world import open_queue, without_real_signals
 
+from queuectl.errors import SyncFailed
 from queuectl.jobqueue import Queue
 from queuectl.runtime.options import Options
 from queuectl.runtime.worker import Worker
@@ -116,6 +118,28 @@ def test_directories_are_durable_before_anything_is_acknowledged() -> None:
         stage.run(enqueue("a"))
         stage.machine.restart()
         assert stage.states() == {"a": "pending"}
+
+
+def test_a_name_of_which_a_sync_failed_is_not_believed() -> None:
+    def failing(queue: Queue) -> None:
+        with suppress(SyncFailed):
+            enqueue("b")(queue)
+
+    for stage in stages():
+        stage.run(enqueue("a"))
+        # If that leaves a tear, the segment is replaced by a copy under the same name.
+        stage.kill_at("fdatasync")
+        stage.run(enqueue("x"))
+        stage.machine.restart()
+        stage.pass_by("rename")
+        stage.fail_at("sync_directory", errno.EIO)
+        stage.run(failing)
+        stage.plan.clear()
+        stage.run(enqueue("c"))
+        stage.machine.restart()
+        states = stage.states()
+        assert isinstance(states, dict)
+        assert states.keys() >= {"a", "c"}
 
 
 def test_who_leaves_without_recording_its_ends_does_not_sign_off() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -67,7 +67,8 @@ class FileLog(FileReader):
                 if self._mark is not None:
                     # Mending may accept what somebody wrote before dying: now, so that whoever
                     # holds the lock reads it before deciding anything.
-                    self._ready_to_write()
+                    with self._stopping():
+                        self._ready_to_write()
             except BaseException:
                 self.host.unlock(self._lock_fd)
                 raise
@@ -100,7 +101,8 @@ class FileLog(FileReader):
         try:
             self._move_mark(mark)
         except OSError as error:
-            raise sync_failed(self.directory, error) from None
+            self._broken = sync_failed(self.directory, error)
+            raise self._broken from None
 
     # ---- appending
 
@@ -122,19 +124,23 @@ class FileLog(FileReader):
             self._check_still_locked()
             offset = mark.offset + count
             position = mark.position + len(data)
-            known = mark.offset == (self._tail.offset if self._tail else 0)
+            caught_up = mark.offset == (self._tail.offset if self._tail else 0)
             first = mark.offset + 1
             self._commit(mark._replace(position=position, offset=offset, crc=crc, at=at, state=OK))
-            if known:
+            if caught_up:
                 self._tail = Place(mark.segment, position, crc, offset)
         return _stamp(batches, first, at)
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
-        """A failed sync is never retried: this process acknowledges nothing more."""
+        """A failed sync is never retried: this process acknowledges nothing more, and nobody
+        believes what it has written behind the mark, or that the segment's name is durable."""
         try:
             yield
         except SyncFailed as failed:
+            if self._mark is not None and self._broken is None:
+                with suppress(OSError):
+                    self._move_mark(self._mark._replace(state=DOUBT))
             self._broken = failed
             raise
 
@@ -264,7 +270,7 @@ class FileLog(FileReader):
             # Same length: only gives back the blocks that were set aside behind the end.
             self.host.truncate(fd, mark.position)
             # A short write may have been cut back here, and nobody will sync this file again.
-            self._sync(fd, mark)
+            self.segments.sync(self.host.fdatasync, fd)
             return self._publish(header, mark.generation, mark.offset)
         except NoSpace:
             # What runs may still record its end in the old segment.
@@ -297,16 +303,7 @@ class FileLog(FileReader):
             # Nobody has seen these bytes, and they are not synced: the one safe time to cut.
             self.host.truncate(fd, mark.position)
             raise self._no_space()
-        self._sync(fd, mark)
-
-    def _sync(self, fd: int, mark: Mark) -> None:
-        """Make the segment durable. Where that fails, nothing behind `mark` may be believed."""
-        try:
-            self.host.fdatasync(fd)
-        except OSError as error:
-            self._broken = sync_failed(self.directory, error)
-            self._move_mark(mark._replace(state=DOUBT))
-            raise self._broken from None
+        self.segments.sync(self.host.fdatasync, fd)
 
     def _check_still_locked(self) -> None:
         """Acknowledge nothing that another may have overlooked, who has locked another file."""
