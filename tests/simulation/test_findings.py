@@ -7,12 +7,13 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+import pytest
 from host import failed
 from machine import Machine, Process
 from oracle import Oracle
 from world import open_queue, without_real_signals
 
-from queuectl.errors import SyncFailed
+from queuectl.errors import NoSpace, SyncFailed
 from queuectl.jobqueue import Queue
 from queuectl.runtime.options import Options
 from queuectl.runtime.worker import Worker
@@ -118,6 +119,28 @@ def test_directories_are_durable_before_anything_is_acknowledged() -> None:
         stage.run(enqueue("a"))
         stage.machine.restart()
         assert stage.states() == {"a": "pending"}
+
+
+def test_a_short_write_is_cut_back_for_good_before_anything_goes_there() -> None:
+    def refused(queue: Queue) -> None:
+        with pytest.raises(NoSpace):
+            enqueue("b", length=1500)(queue)
+
+    for stage in stages():
+        stage.run(enqueue("a"))
+        stage.cut_at_next_write()
+        stage.run(refused)
+        # Either nobody writes to that file again, or somebody dies over the same bytes.
+        if stage.machine.chance.random() < 0.5:
+            stage.segment_bytes_max = 1
+        else:
+            stage.kill_at("fdatasync")
+        acknowledged = stage.run(enqueue("c", length=600))
+        stage.machine.restart()
+        states = stage.states()
+        assert states == {"a": "pending", "c": "pending"} or (
+            not acknowledged and states == {"a": "pending"}
+        )
 
 
 def test_a_name_of_which_a_sync_failed_is_not_believed() -> None:

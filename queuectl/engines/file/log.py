@@ -269,8 +269,6 @@ class FileLog(FileReader):
         try:
             # Same length: only gives back the blocks that were set aside behind the end.
             self.host.truncate(fd, mark.position)
-            # A short write may have been cut back here, and nobody will sync this file again.
-            self.segments.sync(self.host.fdatasync, fd)
             return self._publish(header, mark.generation, mark.offset)
         except NoSpace:
             # What runs may still record its end in the old segment.
@@ -300,8 +298,12 @@ class FileLog(FileReader):
                 raise self._no_space() from None
             raise
         if written < len(data):
-            # Nobody has seen these bytes, and they are not synced: the one safe time to cut.
+            # Nobody has seen these bytes, and they are not synced: the one safe time to cut. Until
+            # that is durable, they could come back between those of the next write.
+            self._move_mark(mark._replace(state=DOUBT))
             self.host.truncate(fd, mark.position)
+            self.segments.sync(self.host.fdatasync, fd)
+            self._move_mark(mark)
             raise self._no_space()
         self.segments.sync(self.host.fdatasync, fd)
 
