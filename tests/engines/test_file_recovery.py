@@ -116,6 +116,31 @@ def test_the_rest_of_a_sector_that_was_never_written_is_a_tear(
     assert [path.read_bytes() for path in tmp_path.glob("cut-*")] == [tail]
 
 
+@pytest.mark.parametrize("appends", [1, 2])
+@pytest.mark.parametrize("hole", [0, 300])
+def test_a_hole_in_the_last_append_is_a_tear_and_one_before_it_is_damage(
+    tmp_path: Path, host: SteadyHost, appends: int, hole: int
+) -> None:
+    segment = write(tmp_path, host)
+    size = segment.stat().st_size
+    log = FileLog(str(tmp_path), host)
+    for _ in range(appends):
+        host.advance(1)
+        log.append([batch(*"ghijklmnopqrst")])
+    content = bytearray(segment.read_bytes())
+    start = size + hole
+    end = -(-start // 512) * 512 + 512
+    content[start:end] = bytes(end - start)
+    segment.write_bytes(content)
+    lose_lock_file(tmp_path)
+    after = FileLog(str(tmp_path), host)
+    if appends == 1:
+        assert after.append([batch("z")])[0].offset == 7
+    else:
+        with pytest.raises(Damaged):
+            after.append([batch("z")])
+
+
 def test_fewer_zeros_than_to_the_end_of_the_sector_are_damage(
     tmp_path: Path, host: SteadyHost
 ) -> None:

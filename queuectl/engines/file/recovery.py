@@ -17,6 +17,8 @@ from queuectl.errors import Damaged
 from queuectl.events.codec import BadLine, decode
 
 _SECTOR = 512
+_AT = b'"at":"'
+_AT_LENGTH = 27
 
 
 class Accepted(NamedTuple):
@@ -72,24 +74,28 @@ def _is_tear(rest: bytes, position: int) -> bool:
     if zeros < 0:
         start = b'{"crc":"'
         return b"\n" not in rest and rest[: len(start)] == start[: len(rest)]
-    # Sectors that were never written, and nothing behind them that still verifies by itself. The
+    # Sectors that were never written, and nothing behind them that came with another append. The
     # first may have been written in part before: then what was lost begins here, inside it.
     end = len(rest) - len(rest[zeros:].lstrip(b"\0"))
     whole = -(-(position + zeros) // _SECTOR) + 1 if zeros else position // _SECTOR + 1
     unwritten = end == len(rest) or whole * _SECTOR <= position + end
-    return unwritten and b"\n" not in rest[:zeros] and not _holds_a_line(rest[end:])
+    return unwritten and b"\n" not in rest[:zeros] and not _holds_other_appends(rest)
 
 
-def _holds_a_line(data: bytes) -> bool:
-    """Whether two neighbouring lines in `data` verify against each other."""
-    lines = data.split(b"\n")[1:-1]
-    for before, line in pairwise(lines):
+def _holds_other_appends(data: bytes) -> bool:
+    """Whether lines in `data` that verify against the line before were written at other times than
+    that: then more than the last append is hurt."""
+    times = set()
+    for before, line in pairwise(data.split(b"\n")):
         try:
-            decode(line + b"\n", int(before[8:16], 16))
+            (event,), _ = decode(line + b"\n", int(before[8:16], 16))
         except (BadLine, ValueError):
             continue
-        return True
-    return False
+        times.add(event.at.encode())
+        _, known, rest = before.partition(_AT)
+        if known and b"\0" not in rest[:_AT_LENGTH]:
+            times.add(rest[:_AT_LENGTH])
+    return len(times) > 1
 
 
 def mend(segments: Segments, first: int, fd: int, end: int, size: int, reserve: int) -> int:
