@@ -165,6 +165,22 @@ def test_a_name_of_which_a_sync_failed_is_not_believed() -> None:
         assert states.keys() >= {"a", "c"}
 
 
+def test_who_looks_at_the_disk_itself_sees_nothing_that_is_not_durable() -> None:
+    for stage in stages():
+        stage.run(enqueue("a"))
+        stage.machine.restart()
+        # The reader has seen that there is no mark of this boot, and is put aside.
+        stage.stop_at("size")
+        reader, _ = stage.start(lambda queue: queue.catch_up())
+        stage.wait_until_stopped(reader)
+        stage.kill_at("fdatasync")
+        stage.run(enqueue("b"))
+        # What it sees, the oracle hears of.
+        stage.wait_for(reader)
+        stage.machine.restart()
+        stage.run(enqueue("c"))
+
+
 def test_who_leaves_without_recording_its_ends_does_not_sign_off() -> None:
     stage = Stage(0)
     stage.run(enqueue("a"))

@@ -328,31 +328,42 @@ class FileReader:
             raise self._damage(why, known.segment, known.position, known.offset)
 
     def _find_mark(self) -> None:
+        for _ in range(_MARK_READS):
+            data = self._read_mark()
+            if data and data == self._mark_bytes and self._mark:
+                return
+            recorded = mark = marks.decode(data)
+            damage = None
+            if recorded is None or recorded.boot != self._boot:
+                mark, damage = self._derive_mark()
+                if self._read_mark() != data:
+                    # Somebody has begun to append: what was seen may not be durable.
+                    continue
+            break
+        self._broken = damage or self._broken
+        self._mark_bytes, self._mark, self._recorded = data, mark, recorded
+
+    def _read_mark(self) -> bytes:
+        """The start of the lock file; empty where there is none."""
         if self._lock_fd < 0:
             try:
                 self._lock_fd = self.host.open(self.lock_path, os.O_RDWR)
             except PermissionError:
                 self._lock_fd = self.host.open(self.lock_path, os.O_RDONLY)
             except FileNotFoundError:
-                self._recorded, self._mark = None, self._derive_mark()
-                return
+                return b""
         for _ in range(_MARK_READS):
             data = self.host.read_at(self._lock_fd, marks.SIZE, 0)
-            if data == self._mark_bytes and self._mark:
-                return
-            mark = marks.decode(data)
-            if mark or not data:
+            if not data or data == self._mark_bytes or marks.decode(data):
                 break
-        self._recorded = mark
-        if mark is None or mark.boot != self._boot:
-            mark = self._derive_mark()
-        self._mark_bytes, self._mark = data, mark
+        return data
 
-    def _derive_mark(self) -> Mark | None:
-        """Where the log ends by what lies on disk, when there is no mark to go by."""
+    def _derive_mark(self) -> tuple[Mark | None, Damaged | None]:
+        """Where the log ends by what lies on disk, when there is no mark to go by; and why nothing
+        may be appended there."""
         segments = self.segments.list()
         if not segments:
-            return None
+            return None, None
         last = segments[-1]
         fd = self.segments.open(last)
         size = self.host.size(fd)
@@ -363,11 +374,11 @@ class FileReader:
             end = recovery.accept(data, start, self.segments.path(last))
         except Damaged as damage:
             # Readers get as far as the damage and hear of it there; nobody appends behind it.
-            self._broken = damage
-            return Mark(last, size, damage.offset + 1, 0, "", 0, 0, OK, self._boot)
+            return Mark(last, size, damage.offset + 1, 0, "", 0, 0, OK, self._boot), damage
         finally:
             self.host.close(fd)
-        return Mark(last, end.position, end.offset, end.crc, end.at, 0, 0, OK, self._boot)
+        mark = Mark(last, end.position, end.offset, end.crc, end.at, 0, 0, OK, self._boot)
+        return mark, None
 
     def close(self) -> None:
         for fd in (self._kept[2], self._lock_fd):
