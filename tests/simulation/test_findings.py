@@ -212,3 +212,15 @@ def test_a_slot_file_that_cannot_be_written_is_no_fault_of_the_job() -> None:
     )  # type: ignore[misc]
     assert released.reason == "no slot file: Input/output error"
     assert stage.states() == {"a": "completed"}
+
+
+def test_the_files_of_a_dead_worker_go_before_it_is_forgotten() -> None:
+    stage = Stage(0)
+    stage.run(enqueue("a"))
+    stage.kill_at("wait")
+    stage.run(work)
+    # Who clears up after it dies too, just when it wants to.
+    stage.kill_at("unlink")
+    stage.run(work)
+    assert stage.run(work) == "nothing left to run"
+    assert stage.machine.disk.list("/data/run") == []
