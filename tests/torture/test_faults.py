@@ -97,7 +97,7 @@ class Bench:
     def run(self, words: tuple[str, ...], machine: SteadyHost) -> Answer:
         before = set(os.listdir("/proc/self/fd"))
         try:
-            with mock.patch("queuectl.jobqueue.Host", lambda: machine):
+            with mock.patch("queuectl.queueview.Host", lambda: machine):
                 return self.shell(*words)
         finally:
             # As when its process ends: no lock is left.
