@@ -196,18 +196,21 @@ class Queue(QueueView):
 
         Raises `Rejected` where one has ended already.
         """
-        now, actor = self.now(), self.actor
-        return self.submit([c.Cancel(job=job, now=now, actor=actor, reason=reason) for job in jobs])
+        return self._ask(c.Cancel, jobs, reason)
 
     def retry(self, *jobs: str, reason: str = "") -> list[v.Event]:
         """Begin a new round of runs for each job, or run it at once instead of later."""
-        now, actor = self.now(), self.actor
-        return self.submit([c.Retry(job=job, now=now, actor=actor, reason=reason) for job in jobs])
+        return self._ask(c.Retry, jobs, reason)
 
     def prune(self, *jobs: str, reason: str = "") -> list[v.Event]:
         """Forget jobs that have ended; their history stays in the log."""
+        return self._ask(c.Prune, jobs, reason)
+
+    def _ask(self, kind: type[c.ByPeople], jobs: Sequence[str], reason: str) -> list[v.Event]:
         now, actor = self.now(), self.actor
-        return self.submit([c.Prune(job=job, now=now, actor=actor, reason=reason) for job in jobs])
+        # One named twice is one: each command is decided by what is before all of them.
+        once = dict.fromkeys(jobs)
+        return self.submit([kind(job=job, now=now, actor=actor, reason=reason) for job in once])
 
     def set(self, key: str, value: str) -> None:
         """Change a setting for jobs enqueued from now on. Raises `Invalid`."""

@@ -141,6 +141,23 @@ def test_jobs_are_selected_by_state_queue_and_tags(queue: Queue) -> None:
     assert selected(tags=["red", "big"]) == ["a"]
 
 
+# ---- cancelling, retrying, purging
+
+
+def test_a_job_named_twice_is_named_once(opened: Open) -> None:
+    queue = opened()
+    queue.enqueue("true", id="a")
+    (claim,) = turn(queue, 1)
+    assert len(queue.cancel("a", "a")) == 1
+    assert queue.get("a").held, "its worker has not yet said that it ended"
+    with pytest.raises(Rejected, match="still running"):
+        queue.retry("a", "a")
+    turn(queue, ended=(c.Finish(job="a", token=claim.offset, now=queue.now()),))
+    assert len(queue.retry("a", "a")) == 1
+    queue.cancel("a")
+    assert len(queue.prune("a", "a")) == 1
+
+
 # ---- settings and pausing
 
 
