@@ -1,22 +1,15 @@
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-MEMORY = Path("/dev/shm")
+from places import directory_in_memory
 
 
 @pytest.fixture
-def ram(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory, where syncs cost nothing: for states that are laid out by hand."""
-    if not os.access(MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    place = Path(tempfile.mkdtemp(dir=MEMORY, prefix="torture-"))
+def ram() -> Iterator[Path]:
+    place = directory_in_memory()
     yield place
     shutil.rmtree(place)
