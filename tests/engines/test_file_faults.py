@@ -223,3 +223,19 @@ def test_nobody_sees_what_is_written_and_not_yet_synced(tmp_path: Path) -> None:
     log.append([batch(*NEW)])
     assert seen == [OLD]
     assert jobs_of(everything(FileLog(str(tmp_path), SteadyHost()))) == OLD + NEW
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_who_may_not_write_reads_all_the_same(tmp_path: Path, code: int) -> None:
+    class ReadOnly(SteadyHost):
+        def open(self, path: str, flags: int, mode: int = 0o600) -> int:
+            if flags & (os.O_RDWR | os.O_WRONLY):
+                raise OSError(code, os.strerror(code))
+            return super().open(path, flags, mode)
+
+    append_old(tmp_path, SteadyHost())
+    log = FileLog(str(tmp_path), ReadOnly())
+    assert jobs_of(everything(log)) == OLD
+    assert verify(log).events == len(OLD)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        FileLog(str(tmp_path), ReadOnly()).append([batch("x")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from queuectl.events.codec import BadLine
 from queuectl.events.vocabulary import Event
 from queuectl.host import Host
 
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 BROKEN_CHAIN = "it does not go on from the segment before"
 _READ_BYTES = 1 << 18
 _MARK_READS = 100
@@ -348,10 +350,12 @@ class FileReader:
         if self._lock_fd < 0:
             try:
                 self._lock_fd = self.host.open(self.lock_path, os.O_RDWR)
-            except PermissionError:
-                self._lock_fd = self.host.open(self.lock_path, os.O_RDONLY)
             except FileNotFoundError:
                 return b""
+            except OSError as error:
+                if error.errno not in _READ_ONLY:
+                    raise
+                self._lock_fd = self.host.open(self.lock_path, os.O_RDONLY)
         for _ in range(_MARK_READS):
             data = self.host.read_at(self._lock_fd, marks.SIZE, 0)
             if not data or data == self._mark_bytes or marks.decode(data):
