@@ -19,6 +19,14 @@ class Tally:
         # Along the test's report, so that it reaches the summary from another process, too.
         self._properties = properties
         self._name = name
+        self._sums: dict[str, int] = {}
+
+    def add(self, what: str, count: int) -> None:
+        """Count on."""
+        self._sums[what] = self._sums.get(what, 0) + count
+        told = [row for row in self._properties if row[0] != _PROPERTY or row[1][1] != what]
+        self._properties[:] = told
+        self(what, self._sums[what])
 
     def __call__(self, what: str, count: int | str) -> None:
         self._properties.append((_PROPERTY, [self._name, what, str(count)]))
