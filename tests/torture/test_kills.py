@@ -69,7 +69,7 @@ class Round:
         if role == "worker":
             return self.nursery.fork("worker", place=place, options={"slots": 2, "grace_ms": 0})
         self.told.append(self.site.root / f"told-{len(self.told)}")
-        body = self.chance.choice(["true", "sleep 0.01", "setsid sleep 0.05 &"])
+        body = self.chance.choice(["true", "sleep 0.01", "(setsid sleep 0.05 &)"])
         return self.nursery.fork(
             "enqueuer",
             place=place,
