@@ -147,6 +147,10 @@ class Processes:
             return False
         return True
 
+    def give_way(self) -> None:
+        """Let other processes go first."""
+        os.nice(10)
+
     def descriptors_max(self) -> int:
         """How many files this process may have open."""
         import resource

@@ -18,6 +18,7 @@ from queuectl.quantities import (
 from queuectl.suggestion import did_you_mean
 
 COUNT_MAX = 1_000_000
+_NUMBER_MAX = 1_000_000_000
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -33,6 +34,12 @@ class Settings(msgspec.Struct, frozen=True):
     lease_ms: int = 60_000
     grace_ms: int = 10_000
     output_limit_bytes: int = 1 << 30
+    retain_completed_ms: int = 30 * 86_400_000
+    retain_completed_max: int = 1_000_000
+    retain_cancelled_ms: int = 30 * 86_400_000
+    retain_cancelled_max: int = 1_000_000
+    retain_dead_ms: int = 0
+    retain_dead_max: int = 0
 
 
 class Setting(NamedTuple):
@@ -50,14 +57,18 @@ class Setting(NamedTuple):
     """One line for people."""
 
 
-def _count(text: str) -> int:
+def _count(text: str, highest: int = COUNT_MAX) -> int:
     try:
         number = int(text)
     except ValueError:
         number = -1
-    if not 0 <= number <= COUNT_MAX:
-        raise ValueError(f"it is a whole number from 0 to {COUNT_MAX}")
+    if not 0 <= number <= highest:
+        raise ValueError(f"it is a whole number from 0 to {highest}")
     return number
+
+
+def _number(text: str) -> int:
+    return _count(text, _NUMBER_MAX)
 
 
 def parse_base(text: str | float) -> float:
@@ -142,6 +153,26 @@ SETTINGS = (
         _show_size,
         "most a run may print; 0 any",
     ),
+    *(
+        setting
+        for state in ("completed", "cancelled", "dead")
+        for setting in (
+            Setting(
+                f"retain-{state}",
+                f"retain_{state}_ms",
+                parse_duration_ms,
+                format_duration,
+                f"how long {state} jobs are kept; 0 for ever",
+            ),
+            Setting(
+                f"retain-{state}-max",
+                f"retain_{state}_max",
+                _number,
+                str,
+                f"how many {state} jobs are kept; 0 any",
+            ),
+        )
+    ),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 _ALIASES = {
@@ -219,5 +250,9 @@ def effect(settings: Settings, key: str) -> str:
             return "A run may print as much as it likes."
         case "output_limit_bytes":
             return f"A run that prints more than {value} is ended."
+        case "retain_dead_ms" | "retain_completed_ms" | "retain_cancelled_ms":
+            state = setting.key.removeprefix("retain-")
+            kept = f"for {value}" if getattr(settings, setting.field) else "for ever"
+            return f"Jobs that are {state} are kept {kept}; their history stays in any case."
         case _:
             return f"{setting.key} is now {value}: {setting.meaning}."

@@ -135,8 +135,8 @@ class State:
         self._counts = counts
 
     def evict(self, base: Snapshot) -> None:
-        """Leave the jobs that are over to a newer snapshot; only with the ready index made."""
-        assert self._ready is not None
+        """Leave the jobs that are over to a newer snapshot."""
+        self.ready  # noqa: B018 - so that all that are not are in memory
         self.jobs.evict(base)
         self.began_at = base.offset
 

@@ -38,9 +38,13 @@ class Orphans:
         self._runs.pop(token, None)
 
     def leave(self, pid: int) -> None:
-        """That orphan cannot be ended: it belongs to somebody else."""
+        """That child is not to be ended: it belongs to somebody else."""
         self._strangers.add(pid)
         self._suspects.pop(pid, None)
+
+    def forget(self, pid: int) -> None:
+        """A child that was to be left alone has been reaped: another may come to have its id."""
+        self._strangers.discard(pid)
 
     def of(self, token: int) -> list[int]:
         """Orphans that are part of that run, and of no other that still goes on."""

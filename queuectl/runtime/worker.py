@@ -19,6 +19,7 @@ from queuectl.ids import IdMaker
 from queuectl.jobqueue import Queue
 from queuectl.runtime.executor import Limits, NotStarted, Run
 from queuectl.runtime.hindrance import Hindrance
+from queuectl.runtime.housekeeping import Housekeeping
 from queuectl.runtime.options import Listener as Listener
 from queuectl.runtime.options import Options as Options
 from queuectl.runtime.orphans import Orphans
@@ -57,6 +58,7 @@ class Worker:
         """Ends that are not recorded yet."""
         self._upkeep = Upkeep(queue, self.id)
         self._orphans = Orphans(self._host)
+        self._housekeeping = Housekeeping(queue, self._orphans)
         self._unseen = False
         """Nobody can know any more that it lives."""
         self._done = ""
@@ -131,6 +133,8 @@ class Worker:
         self._follow_the_log()
         self._watch_others()
         reason = self._why_stop()
+        if not reason:
+            self._housekeeping.look(idle=not self._runs)
         # Told twice to stop, it no longer waits until that can be recorded.
         given_up = self._hindrance.why and self._signals.count > 1
         if reason and not self._runs and (not self._ended or given_up):

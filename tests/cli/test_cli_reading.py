@@ -22,7 +22,8 @@ WORKER = "id host pid alive stopping slots queues started_at heartbeat_at jobs c
 STATES = ["pending", "processing", "completed", "failed", "dead", "cancelled"]
 SETTINGS = """
     max-retries backoff backoff-base backoff-max backoff-jitter timeout worker-poll-interval lease
-    grace output-limit
+    grace output-limit retain-completed retain-completed-max retain-cancelled retain-cancelled-max
+    retain-dead retain-dead-max
 """
 SHARES = {"p50", "p95", "p99", "max"}
 

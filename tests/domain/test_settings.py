@@ -23,6 +23,12 @@ def test_the_defaults() -> None:
         "lease": "1m",
         "grace": "10s",
         "output-limit": "1GiB",
+        "retain-completed": "30d",
+        "retain-completed-max": "1000000",
+        "retain-cancelled": "30d",
+        "retain-cancelled-max": "1000000",
+        "retain-dead": "0s",
+        "retain-dead-max": "0",
     }
     assert {setting.field for setting in SETTINGS} == set(Settings.__struct_fields__)
 
@@ -48,6 +54,8 @@ def test_the_defaults() -> None:
         ("worker-poll-interval", "10ms", "worker_poll_interval_ms", 10),
         ("lease", "2m", "lease_ms", 120_000),
         ("grace", "0", "grace_ms", 0),
+        ("retain-dead", "90d", "retain_dead_ms", 90 * 86_400_000),
+        ("retain_completed_max", "5", "retain_completed_max", 5),
         ("output-limit", "64M", "output_limit_bytes", 64 << 20),
         ("output-limit", "1234567", "output_limit_bytes", 1_234_567),
     ],

@@ -1,0 +1,44 @@
+"""Which jobs that have ended are to be forgotten: by state, age and number; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import nlargest
+
+from queuectl import instants
+from queuectl.domain.job import CANCELLED, COMPLETED, DEAD, Job
+from queuectl.domain.settings import Settings
+from queuectl.instants import Instant
+
+
+class Retention:
+    """How long, and how many, jobs in one state are kept."""
+
+    def __init__(self, age_ms: int, number: int, now: Instant) -> None:
+        """0 means for ever, and any number."""
+        self._number = number
+        self._since = instants.later(now, -age_ms) if age_ms else instants.EARLIEST
+
+    def overdue(self, jobs: Iterable[Job]) -> Iterator[str]:
+        """The ids of those that are not to be kept any longer."""
+        kept: list[tuple[Instant, str]] = []
+        for job in jobs:
+            if job.held:
+                continue
+            if job.updated_at < self._since:
+                yield job.id
+            elif self._number:
+                kept.append((job.updated_at, job.id))
+        if len(kept) > self._number > 0:
+            newest = {id for _, id in nlargest(self._number, kept)}
+            yield from (id for _, id in kept if id not in newest)
+
+
+def retentions(settings: Settings, now: Instant) -> dict[str, Retention]:
+    """Per state what the settings in force say of it, where they say anything."""
+    wanted = {
+        COMPLETED: (settings.retain_completed_ms, settings.retain_completed_max),
+        CANCELLED: (settings.retain_cancelled_ms, settings.retain_cancelled_max),
+        DEAD: (settings.retain_dead_ms, settings.retain_dead_max),
+    }
+    return {state: Retention(*limits, now) for state, limits in wanted.items() if any(limits)}
