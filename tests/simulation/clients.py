@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import programs
+import executables
 from machine import Process
-from oracle import Violation, WatchedState
+from oracle import Violation
 
 from queuectl.engines.file import FileLog
 from queuectl.engines.file.verify import verify
@@ -61,7 +61,7 @@ def enqueuer(world: World, process: Process) -> None:
 def _job(world: World) -> dict[str, object]:
     chance = world.chance
     fields: dict[str, object] = {
-        "command": programs.command(chance),
+        "command": executables.command(chance),
         "max_retries": chance.choice((1, 3)),
         "priority": chance.choice((0, 0, 5)),
         "queue": chance.choice(("default", "other")),
@@ -144,5 +144,4 @@ def audit(world: World, process: Process) -> None:
     live = queue.known
     if replayed.jobs.rows != live.jobs.rows or replayed.counts != live.counts:
         raise Violation("replayed, the history makes another table of jobs")
-    assert isinstance(live, WatchedState)
     queue.close()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
@@ -117,12 +118,16 @@ class SimulatedHost(Host):
         opening = self._opening(fd)
         assert opening.append, "nothing is written where another process may have written"
         process = self.process
-        if process.cut_write:
-            process.cut_write = False
+        cut, process.cut_write = process.cut_write, ""
+        if cut:
             data = data[: self.machine.chance.randrange(len(data))]
-            if not data:
+            if cut == "short" and not data:
                 raise failed(errno.ENOSPC)
-        return self.disk.write(opening.file, len(opening.file.content), data)
+        written = self.disk.write(opening.file, len(opening.file.content), data)
+        if cut == "killed":
+            self.machine.end(process, signal.SIGKILL)
+            raise Killed
+        return written
 
     def write_at(self, fd: int, data: bytes, position: int) -> int:  # type: ignore[override]
         self._step("write_at", fd)

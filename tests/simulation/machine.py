@@ -76,8 +76,8 @@ class Process:
         """How many of its calls have failed on purpose."""
         self.armed: dict[str, Callable[[], None]] = {}
         """What happens at its next call of that name."""
-        self.cut_write = False
-        """Its next write stores only a part; then it is killed, or told how much."""
+        self.cut_write = ""
+        """Its next write stores only a part, and it is told how much (`short`) or `killed`."""
         self._next_fd = 3
 
     def give(self, opening: Opening) -> int:

@@ -5,12 +5,15 @@ It knows the rules of a job's life by itself, in a form so plain that it can be 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from machine import Process
+from msgspec.structs import replace
 
+from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
-from queuectl.projections.state import State
+from queuectl.events.log import Batch
 
 _WAITING, _RUNNING, _ENDED = "waiting", "running", "ended"
 
@@ -22,9 +25,11 @@ class Violation(AssertionError):
 class _Job:
     """What the oracle knows about a job."""
 
-    __slots__ = ("cancelled", "state", "token")
+    __slots__ = ("cancelled", "enqueued", "state", "token")
 
-    def __init__(self) -> None:
+    def __init__(self, enqueued: int) -> None:
+        self.enqueued = enqueued
+        """The event that made it; an id may be used again once its job was pruned."""
         self.state = _WAITING
         self.token = 0
         """The claim under which it may run; 0 for none."""
@@ -53,6 +58,12 @@ class Oracle:
         """Events that whoever asked for them was told of."""
         self.refused: set[str] = set()
         """Ids of jobs of which somebody was told that they were not accepted."""
+        self.compacted: set[int] = set()
+        """Events that somebody has missed in the log."""
+        self.cursor: int | None = None
+        """How far somebody has read who needs all of it; None where there is nobody."""
+        self._stopped: set[str] = set()
+        """Workers that are gone."""
         self._runs: dict[int, _Run] = {}
         self._latest: dict[str, int] = {}
         """Per job the token of the run that began last."""
@@ -65,26 +76,68 @@ class Oracle:
         history = self.history
         for event in events:
             if event.offset != offset + 1:
-                raise Violation(f"after event {offset} comes {event}")
-            offset += 1
+                self._left_out(offset, event)
+            offset = event.offset
             if offset > len(history):
                 self._check(event)
                 history.append(event)
             elif event != history[offset - 1]:
-                raise Violation(f"{event} was seen as {history[offset - 1]}")
+                self._seen_otherwise(event)
         if events and events[-1].more:
             raise Violation(f"half a batch was seen, up to {events[-1]}")
 
+    def _left_out(self, offset: int, event: v.Event) -> None:
+        """The log goes on from `offset` with `event`: what would be between was compacted away."""
+        if not offset < event.offset <= len(self.history) + 1:
+            raise Violation(f"after event {offset} comes {event}")
+        for missing in self.history[offset : event.offset - 1]:
+            self._compacted(missing)
+
+    def _seen_otherwise(self, event: v.Event) -> None:
+        known = self.history[event.offset - 1]
+        if isinstance(event, v.LogCompacted):
+            self._compacted(known)
+        elif event != replace(known, more=event.more):
+            # The last event that is left of a batch ends it.
+            raise Violation(f"{event} was seen as {known}")
+
+    def _compacted(self, event: v.Event) -> None:
+        """That event has left the log: it was decided before that nobody needs it."""
+        if event.offset in self.compacted:
+            return
+        self.compacted.add(event.offset)
+        able = True
+        match event:
+            case v.JobEvent():
+                job = self.jobs.get(event.job)
+                able = job is None or event.offset < job.enqueued
+            case v.WorkerStarted() | v.WorkerStopRequested() | v.WorkerStopped():
+                able = event.worker in self._stopped
+            case v.LeaseRenewed():
+                pass
+            case _:
+                able = False
+        if not able or (self.cursor is not None and event.offset > self.cursor):
+            raise Violation(f"compacted away, and still needed: {event}")
+
     def recalled(self, id: str, events: Sequence[v.Event]) -> None:
-        """Somebody looked up the history of one job."""
+        """Somebody looked up the history of one job that there is."""
+        job = self.jobs.get(id)
+        if job is None:
+            return
         known = [event for event in self.history if getattr(event, "job", "") == id]
-        if events[: len(known)] != known[: len(events)]:
-            raise Violation(f"the history of {id} was {known} and is {events}")
+        known = [event for event in known if event.offset >= job.enqueued]
+        told = [event for event in events if event.offset >= job.enqueued]
+        for event, same in zip(told, known, strict=False):
+            if event != same and event != replace(same, more=event.more):
+                raise Violation(f"the history of {id} has {event} and not {same}")
 
     def _check(self, event: v.Event) -> None:
         if event.at < self._at:
             raise Violation(f"time runs backwards to {event}")
         self._at = event.at
+        if isinstance(event, v.WorkerStopped):
+            self._stopped.add(event.worker)
         if not isinstance(event, v.JobEvent):
             return
         job = self.jobs.get(event.job)
@@ -93,7 +146,7 @@ class Oracle:
                 raise Violation(f"it was said that this was not accepted: {event}")
             if job is not None:
                 raise Violation(f"there was such a job already: {event}")
-            self.jobs[event.job] = _Job()
+            self.jobs[event.job] = _Job(event.offset)
             return
         if job is None:
             raise Violation(f"there was no such job: {event}")
@@ -180,13 +233,21 @@ class Oracle:
         return [id for id, job in self.jobs.items() if job.state != _ENDED or job.token]
 
 
-class WatchedState(State):
-    """The projections of one process, which tell the oracle what that process gets to see."""
+class WatchedLog(FileLog):
+    """The log as one process has it, which tells the oracle what that process gets to see."""
 
-    def __init__(self, oracle: Oracle) -> None:
-        super().__init__()
+    def __init__(self, oracle: Oracle, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._oracle = oracle
 
-    def apply(self, events: Sequence[v.Event]) -> None:
-        self._oracle.saw(self.offset, events)
-        super().apply(events)
+    def read(self, after: int = 0) -> Iterator[list[v.Event]]:
+        for events in super().read(after):
+            self._oracle.saw(after, events)
+            after = events[-1].offset
+            yield events
+
+    def append(self, batches: Sequence[Batch]) -> list[v.Event]:
+        events = super().append(batches)
+        if events:
+            self._oracle.saw(events[0].offset - 1, events)
+        return events

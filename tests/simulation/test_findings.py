@@ -58,9 +58,9 @@ class Stage:
 
         self.at(call, trouble)
 
-    def cut_at_next_write(self) -> None:
+    def cut_at_next_write(self, how: str) -> None:
         def trouble(process: Process) -> None:
-            process.cut_write = True
+            process.cut_write = how
 
         self.at("write", trouble)
 
@@ -91,8 +91,10 @@ class Stage:
         with without_real_signals():
             self.machine.run(lambda: process.dead)
 
-    def states(self) -> object:
-        return self.run(lambda queue: {job.id: job.state for job in queue.jobs()})
+    def states(self) -> dict[str, str]:
+        states = self.run(lambda queue: {job.id: job.state for job in queue.jobs()})
+        assert isinstance(states, dict)
+        return states
 
 
 def stages() -> Iterator[Stage]:
@@ -128,7 +130,7 @@ def test_a_short_write_is_cut_back_for_good_before_anything_goes_there() -> None
 
     for stage in stages():
         stage.run(enqueue("a"))
-        stage.cut_at_next_write()
+        stage.cut_at_next_write("short")
         stage.run(refused)
         # Either nobody writes to that file again, or somebody dies over the same bytes.
         if stage.machine.chance.random() < 0.5:
@@ -160,9 +162,7 @@ def test_a_name_of_which_a_sync_failed_is_not_believed() -> None:
         stage.plan.clear()
         stage.run(enqueue("c"))
         stage.machine.restart()
-        states = stage.states()
-        assert isinstance(states, dict)
-        assert states.keys() >= {"a", "c"}
+        assert stage.states().keys() >= {"a", "c"}
 
 
 def test_who_looks_at_the_disk_itself_sees_nothing_that_is_not_durable() -> None:

@@ -18,7 +18,7 @@ KINDS = {
     "kill": 2,
     "power": 2,
     "stop": 2,
-    "short": 1,
+    "short": 2,
     "full": 1,
     "term": 1,
     "clock": 1,
@@ -91,6 +91,12 @@ class Trouble:
             self.counts["power"] += 1
             self._machine.restart()
 
+    def _power_soon(self) -> None:
+        """What was lost shows when the memory of the machine is gone."""
+        if self._power in self._make and self._chance.random() < 0.5:
+            soon_us = self._machine.now_us + self._chance.randrange(20_000)
+            self._machine.at(soon_us, self._cut_power)
+
     def _error(self) -> None:
         chance = self._chance
         victim = self._somebody()
@@ -100,9 +106,8 @@ class Trouble:
         def fail() -> None:
             self.counts["error"] += 1
             victim.errors += 1
-            if call in _SYNCS and self._power in self._make and chance.random() < 0.5:
-                # What was lost shows when the memory of the machine is gone.
-                self._machine.at(self._machine.now_us + chance.randrange(50_000), self._cut_power)
+            if call in _SYNCS:
+                self._power_soon()
             raise failed(code)
 
         victim.armed[call] = fail
@@ -113,7 +118,8 @@ class Trouble:
         def cut() -> None:
             self.counts["short"] += 1
             victim.errors += 1
-            victim.cut_write = True
+            victim.cut_write = self._chance.choice(("short", "short", "killed"))
+            self._power_soon()
 
         victim.armed["write"] = cut
 

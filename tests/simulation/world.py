@@ -19,10 +19,9 @@ from executables import Programs
 from greenlet import getcurrent
 from host import SimulatedHost
 from machine import Machine, Process, Stuck
-from oracle import Oracle, Violation, WatchedState
+from oracle import Oracle, Violation, WatchedLog
 from trouble import KINDS, Trouble
 
-from queuectl.engines.file import FileLog
 from queuectl.errors import Conflict, Damaged, LockTimedOut, Newer, NoSpace, QueuectlError
 from queuectl.jobqueue import Queue
 from queuectl.runtime import worker as real_worker
@@ -190,8 +189,7 @@ def open_queue(process: Process, oracle: Oracle, segment_bytes_max: int) -> Queu
     """A queue as that process has it, with all that it sees told to the oracle."""
     host = SimulatedHost(process, Programs(oracle))
     queue = Queue(_PLACE, host=host)
-    queue.log = FileLog(queue.home.log, host, segment_bytes_max=segment_bytes_max)
-    queue.known = WatchedState(oracle)
+    queue.log = WatchedLog(oracle, queue.home.log, host, segment_bytes_max=segment_bytes_max)
     return queue
 
 
