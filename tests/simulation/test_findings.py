@@ -224,3 +224,45 @@ def test_the_files_of_a_dead_worker_go_before_it_is_forgotten() -> None:
     stage.run(work)
     assert stage.run(work) == "nothing left to run"
     assert stage.machine.disk.list("/data/run") == []
+
+
+def test_a_copy_whose_maker_died_before_telling_is_found_by_whoever_has_the_old_file() -> None:
+    def in_two_goes(queue: Queue) -> None:
+        enqueue("a")(queue)
+        queue.host.sleep(60)
+        enqueue("d")(queue)
+
+    for stage in stages():
+        process, _ = stage.start(in_two_goes)
+        stage.run(lambda queue: queue.host.sleep(1))
+        stage.cut_at_next_write("killed")
+        stage.run(enqueue("x"))
+        # Who mends that dies when its copy has the name, and the mark does not know of it yet.
+        stage.pass_by("rename")
+        stage.kill_at("write_at")
+        stage.run(enqueue("y"))
+        stage.plan.clear()
+        stage.run(enqueue("c"))
+        stage.wait_for(process)
+        assert stage.states().keys() >= {"a", "c", "d"}
+
+
+def test_a_reader_of_a_new_boot_opens_a_copy_that_was_made_meanwhile() -> None:
+    def in_two_goes(queue: Queue) -> None:
+        queue.catch_up()
+        queue.host.sleep(60)
+        queue.catch_up()
+
+    for stage in stages():
+        stage.run(enqueue("a"))
+        stage.kill_at("fdatasync")
+        stage.run(enqueue("x"))
+        stage.machine.restart()
+        reader, _ = stage.start(in_two_goes)
+        stage.run(lambda queue: queue.host.sleep(1))
+        stage.pass_by("rename")
+        stage.kill_at("write_at")
+        stage.run(enqueue("y"))
+        stage.plan.clear()
+        stage.run(enqueue("c"))
+        stage.wait_for(reader)

@@ -225,11 +225,14 @@ class FileLog(FileReader):
         if mark.state != DOUBT:
             data = self.segments.read(fd, mark.position, size)
             end = recovery.accept(data, start, self.segments.path(mark.segment))
-        generation = mark.generation
-        if size > mark.position or mark.state == DOUBT or not trusted:
+        # Whoever has the file open opens it anew: there may be another of its name.
+        generation = mark.generation + 1
+        if size > mark.position or mark.state != OK or not trusted:
+            if mark.state == OK:
+                # Should this process die in between, others see that there may be.
+                self._move_mark(mark._replace(state=ROTATING))
             new = recovery.mend(self.segments, mark.segment, fd, end.position, size, RESERVE_BYTES)
             self.host.close(fd)
-            generation += 1
             fd = new
         mark = Mark(
             mark.segment, end.position, end.offset, end.crc, end.at, 0, generation, OK, self._boot
