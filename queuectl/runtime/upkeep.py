@@ -11,6 +11,7 @@ import signal
 
 from queuectl.domain import commands as c
 from queuectl.domain.job import Job
+from queuectl.errors import NotFound
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.ids import is_made
@@ -116,15 +117,16 @@ class Upkeep:
         if jobs and row.boot == self._boot:
             jobs = self._end_processes(row, jobs)
         now = queue.now()
-        events = queue.submit(
-            [
-                c.Expire(job=job.id, token=job.token, now=now, reason=reason)
-                if row.boot != self._boot or self._has_begun(row, job)
-                else c.Release(job=job.id, token=job.token, now=now, reason=reason)
-                for job in jobs
-            ],
-            essential=True,
-        )
+        endings = [
+            c.Expire(job=job.id, token=job.token, now=now, reason=reason)
+            if row.boot != self._boot or self._has_begun(row, job)
+            else c.Release(job=job.id, token=job.token, now=now, reason=reason)
+            for job in jobs
+        ]
+        try:
+            events = queue.submit(endings, essential=True)
+        except NotFound:
+            return []  # another was quicker, and one of them is purged already: next time
         if not row.holding and reason != _STOPPED:
             events += self._forget(row, reason)
         return events

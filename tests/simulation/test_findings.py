@@ -266,3 +266,18 @@ def test_a_reader_of_a_new_boot_opens_a_copy_that_was_made_meanwhile() -> None:
         stage.plan.clear()
         stage.run(enqueue("c"))
         stage.wait_for(reader)
+
+
+def test_who_takes_over_later_than_others_finds_jobs_purged() -> None:
+    stage = Stage(0)
+    stage.run(lambda queue: queue.enqueue("run 200", id="a", max_retries=1))
+    stage.kill_at("wait")
+    stage.run(work)
+    # Two take over, and the slower one stops to look for processes that are left.
+    stage.stop_at("processes_of")
+    slower, _ = stage.start(work)
+    stage.wait_until_stopped(slower)
+    stage.run(work)
+    stage.run(lambda queue: queue.prune("a"))
+    stage.wait_for(slower)
+    assert stage.states() == {}
