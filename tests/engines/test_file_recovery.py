@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from conformance import batch, everything, jobs_of
@@ -36,12 +37,19 @@ def empty_lock_file(directory: Path) -> None:
     (directory / "LOCK").write_bytes(b"")
 
 
+def lock_file_of_another_kind(directory: Path) -> None:
+    text = b"2 4711 of a format that nobody knows yet"
+    (directory / "LOCK").write_bytes(b"%s %08x\n" % (text, crc32(text)))
+
+
 def no_change(directory: Path) -> None:
     pass
 
 
 @pytest.mark.parametrize(
-    "lose", [lose_lock_file, spoil_lock_file, empty_lock_file, no_change], ids=lambda f: f.__name__
+    "lose",
+    [lose_lock_file, spoil_lock_file, empty_lock_file, lock_file_of_another_kind, no_change],
+    ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("machine", [SteadyHost, OtherBoot])
 @pytest.mark.parametrize("segment_bytes_max", [1, 1 << 20])

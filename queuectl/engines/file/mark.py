@@ -61,15 +61,18 @@ def decode(data: bytes) -> Mark | None:
     text, _, checksum = data.rstrip(b"\n").rpartition(b" ")
     if not text or checksum != b"%08x" % crc32(text):
         return None
-    segment, position, offset, crc, at, reserved, generation, state, boot = text.split()
-    return Mark(
-        int(segment),
-        int(position),
-        int(offset),
-        int(crc, 16),
-        "" if at == _NEVER else at.decode(),
-        int(reserved),
-        int(generation),
-        state.decode(),
-        boot.decode(),
-    )
+    try:
+        segment, position, offset, crc, at, reserved, generation, state, boot = text.split()
+        return Mark(
+            int(segment),
+            int(position),
+            int(offset),
+            int(crc, 16),
+            "" if at == _NEVER else at.decode(),
+            int(reserved),
+            int(generation),
+            state.decode(),
+            boot.decode(),
+        )
+    except ValueError:  # right in itself, and nothing that this program has written
+        return None
