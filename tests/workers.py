@@ -198,6 +198,16 @@ class FailingDisk(Host):
         os.fdatasync(fd)
 
 
+class SetClock(Host):
+    """A machine whose wall clock is off by as many seconds as the file `offset` says."""
+
+    def __init__(self, offset: str) -> None:
+        self._offset = offset
+
+    def now_us(self) -> int:
+        return super().now_us() + int(Path(self._offset).read_text()) * 1_000_000
+
+
 class Teller(Listener):
     def note(self, text: str) -> None:
         print(text, flush=True)
@@ -207,9 +217,10 @@ def main(place: str, options: dict[str, Any]) -> int:
     from queuectl.errors import QueuectlError
 
     trigger = options.pop("failing_disk", None)
+    clock = options.pop("clock", None)
     if "queues" in options:
         options["queues"] = frozenset(options["queues"])
-    host = FailingDisk(trigger) if trigger else Host()
+    host = FailingDisk(trigger) if trigger else SetClock(clock) if clock else Host()
     try:
         with Queue(place, host=host) as queue:
             print("ended:", Worker(queue, Options(**options), Teller()).run(), flush=True)
