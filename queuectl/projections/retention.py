@@ -4,7 +4,7 @@ forgotten, of workers that are gone, and renewals that later ones replaced. Know
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from queuectl.events import vocabulary as v
 from queuectl.projections import statistics
@@ -25,19 +25,26 @@ class Retention:
         self._staying_jobs: set[str] = set()
         self._staying_workers: set[str] = set()
 
-    def may_go(self, event: v.Event) -> bool:
-        """Whether nothing will be missing without `event`.
+    def going(self, events: Sequence[v.Event]) -> list[bool]:
+        """Of each whether nothing will be missing without it.
 
         To be asked in the order of the log: the last event of a job goes only if all before went.
         """
-        if event.offset > self.known:
-            return False
+        find, staying, known = self._jobs.get, self._staying_jobs, self.known
+        flags = []
+        for event in events:
+            if not isinstance(event, v.JobEvent):
+                flags.append(event.offset <= known and self._is_over(event))
+                continue
+            job = find(event.job)
+            # One that was enqueued again under the same id needs only its later events.
+            gone = job is None or event.offset < job.spec.offset
+            flags.append(gone and event.offset <= known and event.job not in staying)
+        return flags
+
+    def _is_over(self, event: v.Event) -> bool:
+        """Whether something about a worker is of no interest any more."""
         match event:
-            case v.JobEvent():
-                job = self._jobs.get(event.job)
-                # One that was enqueued again under the same id needs only its later events.
-                gone = job is None or event.offset < job.spec.offset
-                return gone and event.job not in self._staying_jobs
             case v.LeaseRenewed():
                 row = self._workers.get(event.worker)
                 return row is None or event.offset < row.lease

@@ -11,16 +11,19 @@ import msgspec
 from queuectl.events import vocabulary as v
 
 _EXACT_BITS = 6
-_TOTALS = [
-    "enqueued",
-    "runs",
-    "completed",
-    "failed_runs",
-    "lost_runs",
-    "retries",
-    "dead",
-    "cancelled",
-]
+_COUNTED: dict[type[v.Event], tuple[str, int]] = {
+    v.JobEnqueued: ("enqueued", 1),
+    v.JobClaimed: ("runs", 1),
+    v.JobReleased: ("runs", -1),
+    v.JobCompleted: ("completed", 1),
+    v.JobFailed: ("failed_runs", 1),
+    v.LeaseExpired: ("lost_runs", 1),
+    v.JobRetried: ("retries", 1),
+    v.JobDead: ("dead", 1),
+    v.JobCancelled: ("cancelled", 1),
+}
+"""Per kind of event the total that it counts for, and how much; in `log.compacted` a field."""
+_TOTALS = list(dict.fromkeys(name for name, _ in _COUNTED.values()))
 _HISTOGRAMS = {"wait": "waits", "run": "durations"}
 """Per histogram of the statistics the first word of its fields in `log.compacted` …"""
 _PARTS = ("", "_counts", "_total_ms", "_max_ms")
@@ -113,32 +116,29 @@ class Statistics:
         self.run = Histogram()
 
     def count(self, event: v.Event) -> None:
-        """One event of any kind; the fold itself counts the three most frequent ones."""
-        match event:
-            case v.JobEnqueued():
-                self.enqueued += 1
-            case v.JobClaimed():
-                self.runs += 1
-            case v.JobCompleted():
-                self.completed += 1
+        """One event of a kind that is too rare to be counted in the fold itself."""
+        self._count_kind(type(event), 1)
+        if isinstance(event, v.JobFailed):
+            self.wait.add(event.wait_ms)
+            self.run.add(event.run_ms)
+        elif isinstance(event, v.LogCompacted):
+            self._count_compacted(event)
+
+    def count_all(self, events: Sequence[v.Event]) -> None:
+        """Events of any kinds."""
+        for kind, times in Counter(map(type, events)).items():
+            self._count_kind(kind, times)
+        for event in events:
+            if isinstance(event, v.FinishEvent):
                 self.wait.add(event.wait_ms)
                 self.run.add(event.run_ms)
-            case v.JobFailed():
-                self.failed_runs += 1
-                self.wait.add(event.wait_ms)
-                self.run.add(event.run_ms)
-            case v.JobReleased():
-                self.runs -= 1
-            case v.LeaseExpired():
-                self.lost_runs += 1
-            case v.JobRetried():
-                self.retries += 1
-            case v.JobDead():
-                self.dead += 1
-            case v.JobCancelled():
-                self.cancelled += 1
-            case v.LogCompacted():
+            elif isinstance(event, v.LogCompacted):
                 self._count_compacted(event)
+
+    def _count_kind(self, kind: type[v.Event], times: int) -> None:
+        name, by = _COUNTED.get(kind, ("", 0))
+        if name:
+            setattr(self, name, getattr(self, name) + by * times)
 
     def _count_compacted(self, event: v.LogCompacted) -> None:
         for name in _TOTALS:
@@ -167,9 +167,8 @@ class Statistics:
 def summary(events: Sequence[v.Event]) -> v.LogCompacted:
     """The fact that stands in the log for `events` (at least one) once they are taken out."""
     counted = Statistics()
-    number = 0
-    for event in events:
-        counted.count(event)
-        number += event.events if isinstance(event, v.LogCompacted) else 1
+    counted.count_all(events)
     counted.reached(events[0].at, events[-1].at)
+    earlier = [event.events for event in events if isinstance(event, v.LogCompacted)]
+    number = len(events) - len(earlier) + sum(earlier)
     return msgspec.structs.replace(counted.summary(), events=number)

@@ -30,8 +30,8 @@ class Forget:
         self.known = known
         self.stayed: list[int] = []
 
-    def may_go(self, event: Event) -> bool:
-        return getattr(event, "job", "") in self.jobs
+    def going(self, events: Sequence[Event]) -> list[bool]:
+        return [getattr(event, "job", "") in self.jobs for event in events]
 
     def stay(self, events: Iterable[Event]) -> None:
         self.stayed += [event.offset for event in events]

@@ -21,6 +21,7 @@ from queuectl.projections.state import State
 
 IDS = st.sampled_from("abcdef")
 QUEUES = st.sampled_from(["default", "mail"])
+ENDS = ["finish", "fail", "release", "expire"]
 WORKERS = ("w1", "w2")
 
 
@@ -104,7 +105,7 @@ class TwoQueuesOnOneLog(RuleBasedStateMachine):
     @rule(
         who=WHO,
         slots=st.integers(0, 3),
-        ended=st.lists(st.sampled_from(["finish", "fail", "release", "expire"]), max_size=3),
+        ended=st.lists(st.sampled_from(ENDS), max_size=3),
         stale=st.booleans(),
         renew=st.booleans(),
     )

@@ -34,8 +34,8 @@ class Forgetting(Protocol):
     known: int
     """The last event that it knows of."""
 
-    def may_go(self, event: Event) -> bool:
-        """Asked of one after the other, in the order of the log."""
+    def going(self, events: Sequence[Event]) -> list[bool]:
+        """Of each whether it may go; asked piece by piece, in the order of the log."""
 
     def stay(self, events: Iterable[Event]) -> None:
         """These may go, and stay: too little of their segment would go with them."""
@@ -164,7 +164,7 @@ class _Compaction:
     def _part(self, first: int, following: int, header: Header | None) -> _Part | None:
         """What the segment becomes; None where it stays as it is."""
         content = content_of(self._log, first)
-        draft, removed = drafted(content, self._forgetting.may_go, self._forgetting.summary)
+        draft, removed = drafted(content, self._forgetting.going, self._forgetting.summary)
         content.check_seam(following, header)
         is_archived = any(first <= kept <= content.through for kept in self._archived)
         sha256 = "" if is_archived else content.sha256
@@ -177,7 +177,7 @@ class _Compaction:
             return None
         # Rewritten before: it may still become one with its neighbours.
         again = content_of(self._log, first)
-        draft, _ = drafted(again, lambda event: False, self._forgetting.summary)
+        draft, _ = drafted(again, _none_going, self._forgetting.summary)
         return _Part(draft, content.size, 0, sha256)
 
     def _takes(self, part: _Part) -> bool:
@@ -222,6 +222,10 @@ class _Compaction:
     def _put(self, first: int, content: bytes) -> None:
         fd = self._segments.publish(first, [content], making=_MAKING)
         self._segments.close(fd)
+
+
+def _none_going(events: Sequence[Event]) -> list[bool]:
+    return [False] * len(events)
 
 
 class _Part(NamedTuple):

@@ -101,7 +101,20 @@ class Content:
 
         Offsets may be missing only where lines were taken out.
         """
+        if not events:
+            return None
         covers, at = self.header.covers, self.at or self.header.at
+        self.more = events[-1].more
+        times = [event.at for event in events]
+        # Nearly always all is well, and to see that at once takes a third of the time.
+        if (
+            [event.offset for event in events]
+            == [*range(self.offset + 1, self.offset + 1 + len(events))]
+            and at <= times[0]
+            and times == sorted(times)
+        ):
+            self.offset, self.at = events[-1].offset, times[-1]
+            return None
         for index, event in enumerate(events):
             offset = event.offset
             if offset != self.offset + 1 and not self.offset < offset <= covers:
@@ -109,8 +122,7 @@ class Content:
             if event.at < at:
                 return "time runs backwards", index
             self.offset, at = offset, event.at
-        if events:
-            self.at, self.more = at, events[-1].more
+        self.at = at
         return None
 
     def damage(self, why: str) -> Damaged:

@@ -78,9 +78,9 @@ def _body(event: LogCompacted) -> bytes:
 
 
 def drafted(
-    content: Content, goes: Callable[[Event], bool], summary: Summary
+    content: Content, going: Callable[[Sequence[Event]], list[bool]], summary: Summary
 ) -> tuple[Draft, list[Event]]:
-    """A segment without the events of which `goes` says so, and those events.
+    """A segment without the events of which `going` says so, and those events.
 
     What is left of a batch is a batch: only its last line does without `more`.
     """
@@ -91,8 +91,9 @@ def drafted(
     batch, touched = 0, False
     """Where in `bodies` the batch begins, and whether anything was taken out of it."""
     for piece, events in content:
-        for event, line in zip(events, piece.split(b"\n"), strict=False):
-            if isinstance(event, LogCompacted) or goes(event):
+        lines = piece.split(b"\n")
+        for event, line, goes in zip(events, lines, going(events), strict=False):
+            if goes or isinstance(event, LogCompacted):
                 removed.append(event)
                 index, touched = len(bodies), True
             else:
@@ -102,7 +103,8 @@ def drafted(
                     more = index < len(bodies)
                     if batch < len(bodies) and not more:
                         bodies[-1] = codec.ends_batch(bodies[-1])
-                batch, touched = len(bodies), False
+                    touched = False
+                batch = len(bodies)
     header = replace(
         content.header,
         covers=content.through,

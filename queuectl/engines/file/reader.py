@@ -19,7 +19,8 @@ from queuectl.host import Host
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 BROKEN_CHAIN = "it does not go on from the segment before"
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 17
+"""A piece and what it is decoded into should stay in the processor's cache."""
 _MARK_READS = 100
 """How often a mark that does not verify is read: it may be being written this very moment."""
 

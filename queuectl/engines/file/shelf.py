@@ -12,7 +12,7 @@ from queuectl.errors import NoSpace, SyncFailed
 from queuectl.host import Host
 
 _DIGITS = 20
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 17
 MAKING = "new-"
 """Begins the name that a file has until it is whole."""
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
