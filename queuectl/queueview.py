@@ -14,7 +14,7 @@ from queuectl.engines.file import FileLog
 from queuectl.engines.tables import Spoiled
 from queuectl.errors import Compacted, Damaged, NotFound
 from queuectl.events import vocabulary as v
-from queuectl.events.log import Log
+from queuectl.events.log import Log, Missing, ignored
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.projections import snapshot
@@ -52,7 +52,7 @@ class QueueView:
         self._has_home = log is None
         if log is None:
             self._open_home(create)
-            log = FileLog(self.home.log, self.host)
+            log = FileLog(self.home.log, self.host, archive=self.home.archive)
         self.log = log
         self.known = State(self._snapshot(), log)
         """All projections as of the last look, for who looks often and knows when."""
@@ -171,9 +171,10 @@ class QueueView:
         """Jobs in the order they were enqueued; an empty filter lets every job through."""
         return self.state.jobs.select(states=states, queues=queues, tags=tags)
 
-    def history(self, job: str) -> list[v.Event]:
-        """Every event about the job with exactly this id, oldest first; also a purged one's."""
-        return list(self.log.read_about(job))
+    def history(self, job: str, missing: Missing = ignored) -> list[v.Event]:
+        """Every event about the job with exactly this id, oldest first; also a purged one's.
+        `missing(first, last, why)` hears where the archive is not what it should be."""
+        return list(self.log.read_about(job, missing))
 
     def is_alive(self, worker: str) -> bool:
         """Whether that worker's process lives on this machine: it holds its lock file."""

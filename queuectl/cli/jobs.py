@@ -21,6 +21,7 @@ from queuectl.cli.story import line
 from queuectl.cli.text import ago, columns, printable, seconds, shorten, state_name
 from queuectl.domain.job import Job
 from queuectl.errors import Invalid, NotFound
+from queuectl.events.vocabulary import JobEnqueued
 from queuectl.projections import timeline
 from queuectl.quantities import format_duration
 
@@ -172,7 +173,12 @@ def history(app: App, name: str, show_env: bool, as_json: bool, as_jsonl: bool) 
             id = queue.get(name).id
         except NotFound:
             id = name
-        events = queue.history(id)
+        gaps: list[tuple[int, int, str]] = []
+        events = queue.history(id, lambda *gap: gaps.append(gap))
+        # Where the beginning is there, nothing is missing.
+        if not events or not isinstance(events[0], JobEnqueued):
+            for gap in dict.fromkeys(gaps):
+                app.say(_gap(*gap))
         if not events:
             queue.get(name)
         if as_json:
@@ -183,3 +189,8 @@ def history(app: App, name: str, show_env: bool, as_json: bool, as_jsonl: bool) 
             return
         for step in timeline.of(events):
             click.echo(line(step, show_env=show_env))
+
+
+def _gap(first: int, last: int, why: str) -> str:
+    what = printable(why) or "they are not in the archive any more"
+    return f"of events {first} to {last} only what the log has kept can be searched: {what}"

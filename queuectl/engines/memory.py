@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from queuectl import instants
 from queuectl.errors import Conflict
 from queuectl.events.codec import decode, encode, frame
-from queuectl.events.log import Batch
+from queuectl.events.log import Batch, Missing, ignored
 from queuectl.events.vocabulary import Event
 from queuectl.host import Host
 
@@ -43,7 +43,7 @@ class MemoryLog:
     def resume(self, bookmark: str) -> bool:
         return False
 
-    def read_about(self, job: str) -> Iterator[Event]:
+    def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
         for events in self.read():
             yield from (event for event in events if getattr(event, "job", None) == job)
 

@@ -6,11 +6,19 @@ their specification.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from queuectl.events.vocabulary import Event, Fact
+
+Missing = Callable[[int, int, str], None]
+"""Told that the originals from one offset to another (inclusive) are not in the archive, and what
+is wrong with it if it is there."""
+
+
+def ignored(first: int, last: int, why: str) -> None:
+    """Nobody wants to know."""
 
 
 class Batch(NamedTuple):
@@ -53,8 +61,12 @@ class Log(Protocol):
         """Let reading go on from a bookmark, so that `read` need not look for the place; False
         where this log does not hold what was read up to there."""
 
-    def read_about(self, job: str) -> Iterator[Event]:
-        """The durable events about one job, oldest first, without decoding the others."""
+    def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
+        """The durable events about one job, oldest first, without decoding the others.
+
+        Events that were taken out of the log are among them, if they are archived; `missing` hears
+        where that archive is not what it should be.
+        """
 
     def append(self, batches: Sequence[Batch]) -> list[Event]:
         """Write batches durably, in order and in one go; returns their events.

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from queuectl.engines.file import FileLog, cursors
-from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.compaction import Rewriting
 from queuectl.engines.file.compaction import compact as compact_log
 from queuectl.errors import QueuectlError
@@ -37,7 +36,6 @@ def compact(
     cursor = cursors.least(queue.home.cursors, queue.host)
     yield from compact_log(
         log,
-        Archive(queue.home.archive, queue.host),
         retention,
         until=retention.known if cursor is None else cursor,
         least_share=_LEAST_SHARE if thrifty else 0.0,

@@ -17,7 +17,7 @@ from queuectl.events.log import Batch
 SEGMENT_BYTES = 20_000
 READING = (
     *("status", "list --limit 0", "show job199", "show job1", "list --json", "worker list"),
-    *("history job199", "history job39"),
+    *("history job199", "history job39", "history job38", "history job38 --json", "history none"),
 )
 
 
@@ -105,6 +105,25 @@ def test_a_cursor_holds_it_back(old: Shell) -> None:
     (old.data / "cursors" / "elsewhere").write_text("300\n")
     assert all(row["last"] <= 300 for row in old.ok("log", "compact", "--json").json["rewritten"])
     assert old.ok("log", "verify")
+
+
+def test_a_history_says_what_the_archive_no_longer_has(old: Shell) -> None:
+    whole = old.ok("history", "job128")
+    assert len(whole.lines) == 4 and whole.err == ""
+    old.ok("log", "compact")
+    archives = sorted((old.data / "archive").iterdir())
+    archives[1].write_bytes(archives[1].read_bytes()[:-20])
+    for path in archives[3:]:
+        path.unlink()
+    assert old.ok("history", "job8").err == "", "where nothing is missing, nothing is said"
+    answer = old("history", "job128")
+    assert (answer.code, answer.out) == (3, "")
+    damaged, gone, nobody = answer.err.splitlines()
+    assert str(archives[1]) in damaged
+    assert "only what the log has kept" in damaged and "only what the log has kept" in gone
+    assert "not in the archive any more" in gone
+    assert "no job" in nobody
+    assert len(old.ok("history", "job129").lines) == 3
 
 
 def test_damage_is_told_and_nothing_is_compacted(old: Shell) -> None:

@@ -11,7 +11,6 @@ from conformance import batch, everything
 from filelogs import FileLog
 from hosts import Untroubled
 
-from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.compaction import Rewriting, compact
 from queuectl.events.log import Batch
 from queuectl.events.vocabulary import Event, JobCompleted, JobEnqueued, LogCompacted
@@ -66,11 +65,10 @@ def compacted(
     """Compact the log under `root`, with everything but `options` as it is."""
     host = host or Untroubled()
     size = options.pop("size", SIZE)
-    log = FileLog(str(root / "log"), host, segment_bytes_max=size)
-    archive = Archive(str(root / "archive"), host)
+    log = FileLog(str(root / "log"), host, segment_bytes_max=size, archive=str(root / "archive"))
     until = options.pop("until", 1 << 40)
     try:
-        return list(compact(log, archive, forget or Forget(), until=until, **options))
+        return list(compact(log, forget or Forget(), until=until, **options))
     finally:
         log.close()
 
@@ -99,3 +97,17 @@ def archived(root: Path) -> dict[str, bytes]:
         path.name.removesuffix(".gz"): gzip.decompress(path.read_bytes())
         for path in (root / "archive").glob("[0-9]*")
     }
+
+
+def spoil(archive: Path, how: str) -> None:
+    """Damage a file of the archive."""
+    data = archive.read_bytes()
+    middle = len(data) // 2
+    changed = {
+        "cut": data[:middle],
+        "empty": b"",
+        "bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+        "more": data + b"x",
+        "no gzip": b"x" * len(data),
+    }
+    archive.write_bytes(changed[how])

@@ -19,6 +19,7 @@ from compacting import (
     compacted,
     events,
     segments,
+    spoil,
     write,
 )
 from conformance import batch, everything, jobs_of
@@ -228,19 +229,6 @@ def test_the_same_segment_makes_the_same_archive(tmp_path: Path) -> None:
     assert archives[0] == archives[1] != {}
 
 
-def spoil(archive: Path, how: str) -> None:
-    data = archive.read_bytes()
-    middle = len(data) // 2
-    changed = {
-        "cut": data[:middle],
-        "empty": b"",
-        "bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
-        "more": data + b"x",
-        "no gzip": b"x" * len(data),
-    }
-    archive.write_bytes(changed[how])
-
-
 @pytest.mark.parametrize("how", ["cut", "empty", "bit", "more", "no gzip"])
 def test_damage_in_the_archive_is_told(tmp_path: Path, how: str) -> None:
     write(tmp_path)
@@ -273,10 +261,10 @@ def test_an_archive_is_unpacked_a_piece_at_a_time(tmp_path: Path) -> None:
 
 def test_appends_go_on_while_it_runs(tmp_path: Path) -> None:
     write(tmp_path)
-    log = FileLog(str(tmp_path / "log"), Untroubled(), segment_bytes_max=SIZE)
-    archive = Archive(str(tmp_path / "archive"), Untroubled())
+    place = str(tmp_path / "log")
+    log = FileLog(place, segment_bytes_max=SIZE, archive=str(tmp_path / "archive"))
     number = 0
-    for _ in compact(log, archive, Forget(), until=1 << 40):
+    for _ in compact(log, Forget(), until=1 << 40):
         number += 1
         other = FileLog(str(tmp_path / "log"), Untroubled(), segment_bytes_max=SIZE)
         other.append([batch(f"new{number}", "b")])

@@ -18,7 +18,6 @@ from test_replay import ENDS, IDS, TwoQueuesOnOneLog, figures
 from queuectl import Queue, instants
 from queuectl.domain import commands as c
 from queuectl.engines.file import FileLog
-from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.compaction import compact
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch, Log
@@ -44,7 +43,8 @@ class TwoQueuesOnACompactedLog(TwoQueuesOnOneLog):
         return [self.open(), self.open()]
 
     def open(self) -> FileLog:
-        log = FileLog(f"{self.directory}/log", self.host, segment_bytes_max=1500)
+        archive = f"{self.directory}/archive"
+        log = FileLog(f"{self.directory}/log", self.host, segment_bytes_max=1500, archive=archive)
         self.logs.append(log)
         return log
 
@@ -56,10 +56,9 @@ class TwoQueuesOnACompactedLog(TwoQueuesOnOneLog):
     def compact(self, who: int, least_share: float, back: int) -> None:
         self.remember()
         state = self.queues[who].state
-        archive = Archive(f"{self.directory}/archive", self.host)
         log = self.open()
         until = state.offset - back
-        for _ in compact(log, archive, Retention(state), until=until, least_share=least_share):
+        for _ in compact(log, Retention(state), until=until, least_share=least_share):
             pass
 
     @rule(
@@ -136,7 +135,8 @@ class Site:
 
     def another(self) -> Queue:
         """The queue as another process sees it."""
-        log = FileLog(str(self.root / "log"), self.host, segment_bytes_max=2000)
+        archive = str(self.root / "archive")
+        log = FileLog(str(self.root / "log"), self.host, segment_bytes_max=2000, archive=archive)
         self.logs.append(log)
         return Queue(self.root, host=self.host, log=log)
 
@@ -166,11 +166,8 @@ class Site:
             self.end(*ids)
 
     def compact(self, least_share: float = 0.0) -> None:
-        archive = Archive(str(self.root / "archive"), self.host)
         retention = Retention(self.queue.state)
-        done = compact(
-            self.logs[0], archive, retention, until=retention.known, least_share=least_share
-        )
+        done = compact(self.logs[0], retention, until=retention.known, least_share=least_share)
         assert list(done)
 
     def figures(self, queue: Queue | None = None) -> dict[str, object]:
@@ -237,8 +234,7 @@ def test_what_happened_after_the_state_was_known_stays(site: Site) -> None:
     site.enqueue("x")
     site.live()
     before = site.figures()
-    archive = Archive(str(site.root / "archive"), site.host)
-    assert not list(compact(site.logs[0], archive, behind, until=1 << 40))
+    assert not list(compact(site.logs[0], behind, until=1 << 40))
     events = [event for piece in site.queue.log.read() for event in piece]
     assert not any(behind.going(events))
     assert site.figures() == before

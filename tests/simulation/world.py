@@ -189,7 +189,10 @@ def open_queue(process: Process, oracle: Oracle, segment_bytes_max: int) -> Queu
     """A queue as that process has it, with all that it sees told to the oracle."""
     host = SimulatedHost(process, Programs(oracle))
     queue = Queue(_PLACE, host=host)
-    queue.log = WatchedLog(oracle, queue.home.log, host, segment_bytes_max=segment_bytes_max)
+    home = queue.home
+    queue.log = WatchedLog(
+        oracle, home.log, host, segment_bytes_max=segment_bytes_max, archive=home.archive
+    )
     return queue
 
 

@@ -5,7 +5,6 @@ Plain gzip, because every tool reads it. Knows no jobs.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -33,6 +32,9 @@ class Archive(Shelf):
         When this returns, it is durable, and what can be read back has this SHA-256. One that is
         there already was left by a crash or a failed sync: it is made anew.
         """
+        # Only compaction needs it, and importing it costs every start 3 ms.
+        import hashlib
+
         host = self._host
         host.make_directory(self.directory)
         if not self.list():

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
-from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.content import content_of
 from queuectl.engines.file.draft import Draft, drafted
 from queuectl.engines.file.log import FileLog
@@ -63,7 +62,6 @@ class Rewriting(NamedTuple):
 
 def compact(
     log: FileLog,
-    archive: Archive,
     forgetting: Forgetting,
     *,
     until: int,
@@ -78,7 +76,7 @@ def compact(
     is at work, `Damaged` where a segment does not verify, and `NoSpace`: then what was put in
     place so far stays, and nothing else has changed.
     """
-    run = _Compaction(log, archive, forgetting, until, least_share, dry_run, progress)
+    run = _Compaction(log, forgetting, until, least_share, dry_run, progress)
     if dry_run:
         yield from run.rewritings()
         return
@@ -105,7 +103,6 @@ class _Compaction:
     def __init__(
         self,
         log: FileLog,
-        archive: Archive,
         forgetting: Forgetting,
         until: int,
         least_share: float,
@@ -114,14 +111,14 @@ class _Compaction:
     ) -> None:
         self._log = log
         self._segments = log.segments
-        self._archive = archive
+        self._archive = log.archive
         self._forgetting = forgetting
         self._until = min(until, forgetting.known)
         self._least_share = least_share
         self._dry_run = dry_run
         self._progress = progress
         self._number = log.compactions()
-        self._archived = archive.list()
+        self._archived = log.archive.list()
         self._parts: list[_Part] = []
         """What is to become one file …"""
         self._draft: Draft | None = None

@@ -13,14 +13,15 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from queuectl import instants
-from queuectl.engines.file import recovery
+from queuectl.engines.file import recovery, search
+from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
 from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader, Place
 from queuectl.engines.file.shelf import OUT_OF_SPACE, sync_failed
 from queuectl.errors import Conflict, LockTimedOut, NoSpace, QueuectlError, SyncFailed
 from queuectl.events import codec
 from queuectl.events.codec import Header
-from queuectl.events.log import Batch
+from queuectl.events.log import Batch, Missing, ignored
 from queuectl.events.vocabulary import Event, LogCompacted
 from queuectl.host import Host
 
@@ -31,7 +32,8 @@ LOCK_TIMEOUT_S = 30.0
 
 
 class FileLog(FileReader):
-    """One log in one directory, as seen by one process."""
+    """One log in one directory, as seen by one process; `archive` is where compaction keeps what it
+    changes."""
 
     def __init__(
         self,
@@ -40,11 +42,16 @@ class FileLog(FileReader):
         *,
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
+        archive: str = "",
     ) -> None:
         super().__init__(directory, host or Host())
         self.segment_bytes_max = segment_bytes_max
         self.lock_timeout_s = lock_timeout_s
+        self.archive = Archive(archive, self.host)
         self._writing = (0, 0, -1)  # segment, generation, descriptor
+
+    def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
+        return search.find(self, self.archive, job, missing)
 
     # ---- the lock
 

@@ -153,24 +153,6 @@ class FileReader:
                 break
         return before[newline + 1 :]
 
-    def read_about(self, job: str) -> Iterator[Event]:
-        mark = self._committed()
-        if mark is None:
-            return
-        needle = b'"job":"%s"' % job.encode()
-        for segment in counting(self.segments.headers()):
-            fd, _ = self._take(segment, mark)
-            try:
-                for piece in self._pieces(fd, 0, self._end(fd, segment, mark)):
-                    at = piece.find(needle)
-                    while at >= 0:
-                        start = piece.rfind(b"\n", 0, at) + 1
-                        end = piece.index(b"\n", at)
-                        yield from codec.decode_unverified(piece[start : end + 1])
-                        at = piece.find(needle, end)
-            finally:
-                self._give_back(fd, segment, mark)
-
     def _place_before(self, offset: int, mark: Mark) -> Place:
         """The start of the segment that holds the event after `offset`."""
         firsts = self.segments.list()
