@@ -12,7 +12,8 @@ from queuectl import Queue
 _REFERENCE = [sys.executable, "-c", "import click, orjson, filelock"]
 
 
-def _ms(command: list[str]) -> float:
+def call_ms(command: list[str]) -> float:
+    """How long one process takes, from its start to its end."""
     return 1000 * seconds(
         lambda: subprocess.run(
             command,
@@ -31,9 +32,9 @@ def _measure(*arguments: str) -> Callable[[Run], Result]:
             queue.enqueue_all([{"command": "true"}] * 20)
         command = queuectl("--data", root, *arguments)
         for warm in (command, _REFERENCE):
-            _ms(warm)
+            call_ms(warm)
         pairs: list[Pair] = alternate(
-            run.times(31, 5), lambda: _ms(command), lambda: _ms(_REFERENCE)
+            run.times(31, 5), lambda: call_ms(command), lambda: call_ms(_REFERENCE)
         )
         return Result(pairs, "a queue of 20 jobs")
 

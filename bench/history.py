@@ -17,8 +17,6 @@ from queuectl.host import Host
 from queuectl.ids import IdMaker
 
 _START_US = 1_795_000_000_000_000
-_AHEAD = 500
-"""How many jobs wait at a time."""
 _APPEND_FACTS = 8
 """About what a worker with eight slots records at a time."""
 
@@ -35,10 +33,11 @@ class _Simulated(Host):
     fdatasync = staticmethod(lambda fd: None)
 
 
-def make(root: str, events: int, seed: int = 1) -> str:
+def make(root: str, events: int, *, waiting: int = 500, seed: int = 1) -> str:
     """A data directory with a log of `events` events; returns the directory.
 
-    About 93 of 100 jobs complete in their first run, some fail and are retried, a few die.
+    `waiting` jobs wait at a time, and at the end. About 93 of 100 jobs complete in their first run,
+    some fail and are retried, a few die.
     """
     host = _Simulated()
     home = Home(root)
@@ -48,7 +47,7 @@ def make(root: str, events: int, seed: int = 1) -> str:
     left = events
     facts: list[Batch] = []
     count = 0
-    for batch in _batches(host, random.Random(seed)):
+    for batch in _batches(host, random.Random(seed), waiting):
         facts.append(batch)
         count += len(batch.facts)
         if count >= _APPEND_FACTS or count >= left:
@@ -61,7 +60,7 @@ def make(root: str, events: int, seed: int = 1) -> str:
     return root
 
 
-def _batches(host: _Simulated, chance: random.Random) -> Iterator[Batch]:
+def _batches(host: _Simulated, chance: random.Random, ahead: int) -> Iterator[Batch]:
     """Jobs enqueued ahead of a worker of eight slots that runs them in turn, for ever."""
     ids = IdMaker()
     worker = ids.make(host.us, chance.randbytes(10))
@@ -70,7 +69,7 @@ def _batches(host: _Simulated, chance: random.Random) -> Iterator[Batch]:
     token = 1
     number = 0
     while True:
-        while len(waiting) < _AHEAD:
+        while len(waiting) < ahead:
             number += 1
             spec = _spec(ids.make(host.us, chance.randbytes(10)), number, chance)
             token += 1

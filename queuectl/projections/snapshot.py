@@ -85,6 +85,11 @@ class Snapshot:
             table.close()
 
     @property
+    def live_table(self) -> Table:
+        """The table of jobs that are not over."""
+        return self._tables[0]
+
+    @property
     def finished_tables(self) -> list[Table]:
         """The tables of jobs that are over, from the newest to the oldest."""
         return self._tables[1:]
@@ -112,7 +117,7 @@ class Snapshot:
 
     def live(self) -> Iterator[Job]:
         """The jobs that are not over, in the order they were enqueued."""
-        for block in self._tables[0].row_blocks():
+        for block in self.live_table.row_blocks():
             for _, job in _rows(block):
                 yield job
 
