@@ -17,9 +17,10 @@ from queuectl.events import vocabulary as v
 from queuectl.events.log import Log, Missing, ignored
 from queuectl.home import Home
 from queuectl.host import Host
-from queuectl.projections import snapshot
+from queuectl.projections import snapshot, timeline
 from queuectl.projections.snapshot import Snapshot
 from queuectl.projections.state import State
+from queuectl.projections.timeline import Attempt
 
 _MANY_EVENTS = 5_000
 """To fold so many takes longer than to keep a snapshot of what came of them."""
@@ -175,6 +176,11 @@ class QueueView:
         """Every event about the job with exactly this id, oldest first; also a purged one's.
         `missing(first, last, why)` hears where the archive is not what it should be."""
         return list(self.log.read_about(job, missing))
+
+    def runs(self, job: Job) -> list[Attempt]:
+        """The runs of a job that there is, oldest first, over all its rounds."""
+        # While there is a job, none of its events leaves the log.
+        return timeline.attempts(self.log.read_kept(job.id, job.spec.offset, job.offset))
 
     def is_alive(self, worker: str) -> bool:
         """Whether that worker's process lives on this machine: it holds its lock file."""

@@ -113,7 +113,7 @@ def show(app: App, name: str, show_env: bool, as_json: bool) -> None:
     """Show one job and its runs. The start of an id is enough."""
     with app.open() as queue:
         job = queue.get(name)
-        runs = timeline.attempts(queue.history(job.id))
+        runs = queue.runs(job)
         document = job_document(job, show_env=show_env)
         if as_json:
             emit({**document, "attempts_made": [attempt_document(run) for run in runs]})

@@ -13,9 +13,9 @@ from queuectl.cli import completion
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import printable_output
-from queuectl.domain.job import FINISHED
+from queuectl.domain.job import FINISHED, Job
 from queuectl.errors import Invalid, NotFound
-from queuectl.projections import timeline
+from queuectl.projections.timeline import Attempt
 
 _POLL_S = 0.05
 
@@ -52,7 +52,7 @@ def logs(
             _follow(queue, job.id, stream)
             return
         known = job.token if attempt is None else 0
-        token = known or _token(queue, job.id, attempt)
+        token = known or _token(queue, job, attempt)
         if as_json:
             _emit(queue, job.id, token)
         else:
@@ -70,15 +70,15 @@ def _emit(queue: Any, id: str, token: int) -> None:
     emit(document)
 
 
-def _token(queue: Any, id: str, attempt: int | None) -> int:
+def _token(queue: Any, job: Job, attempt: int | None) -> int:
     """The last run with that number, or the last of all, those of former rounds included."""
-    runs = timeline.attempts(queue.history(id))
+    runs: list[Attempt] = queue.runs(job)
     for run in reversed(runs):
         if attempt in (None, run.number):
             return run.token
     if attempt is None:
-        raise NotFound(f"job {id} has not run yet; -f waits for it")
-    raise NotFound(f"job {id} has no run {attempt}: it had {len(runs)}")
+        raise NotFound(f"job {job.id} has not run yet; -f waits for it")
+    raise NotFound(f"job {job.id} has no run {attempt}: it had {len(runs)}")
 
 
 class _Printer:
@@ -132,7 +132,7 @@ def _follow(queue: Any, id: str, stream: str) -> None:
             _drain(reader, write)
         if job.token != token:
             # Short runs may have come and gone since the last look.
-            runs = timeline.attempts(queue.history(id)) if token else []
+            runs = queue.runs(job) if token else []
             for passed in [run.token for run in runs if run.token > token] or [job.token]:
                 if reader is not None:
                     reader.close()

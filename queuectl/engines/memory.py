@@ -47,6 +47,9 @@ class MemoryLog:
         for events in self.read():
             yield from (event for event in events if getattr(event, "job", None) == job)
 
+    def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
+        return (event for event in self.read_about(job) if first <= event.offset <= last)
+
     def append(self, batches: Sequence[Batch]) -> list[Event]:
         for batch in batches:
             for job, known in batch.expected.items():

@@ -68,6 +68,10 @@ class Log(Protocol):
         where that archive is not what it should be.
         """
 
+    def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
+        """Those with an offset from `first` to `last` that were not taken out of the log: for who
+        knows of a job that none was. It saves searching all that is older or newer."""
+
     def append(self, batches: Sequence[Batch]) -> list[Event]:
         """Write batches durably, in order and in one go; returns their events.
 

@@ -183,6 +183,21 @@ class LogConformance:
         assert len(expected) == 3
         assert list(log.read_about("a")) == list(handle().read_about("a")) == expected
 
+    def test_read_kept_looks_only_where_it_is_told_to(self, handle: Open) -> None:
+        log = handle()
+        for _ in range(4):
+            log.append([batch("b", "a")])
+        for first, last, expected in (
+            (1, 9, [2, 4, 6, 8]),
+            (4, 8, [4, 6, 8]),
+            (5, 6, [6]),
+            (3, 3, []),
+            (1, 7, [2, 4, 6]),
+            (9, 12, []),
+        ):
+            found = handle().read_kept("a", first, last)
+            assert [event.offset for event in found] == expected
+
     # ---- handles
 
     def test_reading_may_be_broken_off_and_begun_anew(self, log: Log) -> None:

@@ -53,6 +53,9 @@ class FileLog(FileReader):
     def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
         return search.find(self, self.archive, job, missing)
 
+    def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
+        return search.find_kept(self, job, first, min(last, self.head()))
+
     # ---- the lock
 
     @contextmanager

@@ -14,7 +14,7 @@ from queuectl.engines.file.segments import counting
 from queuectl.errors import ArchiveDamaged, Damaged
 from queuectl.events import codec
 from queuectl.events.codec import BadLine, Header
-from queuectl.events.log import Missing
+from queuectl.events.log import Missing, ignored
 from queuectl.events.vocabulary import Event
 
 _OFFSET_WITHIN = codec.BODY + 12
@@ -31,35 +31,47 @@ def find(log: FileReader, archive: Archive, job: str, missing: Missing) -> Itera
     Where a segment was rewritten, its originals in the archive are searched instead, and what is
     not there in what is left of it. Each line found is checked against the one before it.
     """
-    search = _Search(log, archive, b'"job":"%s"' % job.encode(), missing)
-    done, head = 0, log.head()
-    while done < head:
-        headers = log.segments.headers()
-        for first, following in pairwise([*counting(headers), head + 1]):
-            if following <= done + 1:
-                continue
-            try:
-                for event in search.segment(first, headers[first]):
-                    if event.offset > done:
-                        done = event.offset
-                        yield event
-            except _Changed:
-                break
-            done = following - 1
+    return _Search(log, archive, job, missing).between(1, log.head())
+
+
+def find_kept(log: FileReader, job: str, first: int, last: int) -> Iterator[Event]:
+    """Those events about a job from offset `first` to `last` that the log itself has, checked
+    likewise; no other segments are searched."""
+    return _Search(log, None, job, ignored).between(first, last)
 
 
 class _Search:
-    """For lines with `needle` in them."""
+    """For lines about a job."""
 
-    def __init__(self, log: FileReader, archive: Archive, needle: bytes, missing: Missing) -> None:
+    def __init__(
+        self, log: FileReader, archive: Archive | None, job: str, missing: Missing
+    ) -> None:
         self._log = log
         self._archive = archive
-        self._needle = needle
+        self._needle = b'"job":"%s"' % job.encode()
         self._missing = missing
 
-    def segment(self, first: int, header: Header | None) -> Iterator[Event]:
-        if header is not None and header.sealed_sha256:
-            return self._originals(first, header)
+    def between(self, start: int, end: int) -> Iterator[Event]:
+        """The events from offset `start` to `end`, while files may be replaced."""
+        done = start - 1
+        while done < end:
+            headers = self._log.segments.headers()
+            firsts = [first for first in counting(headers) if first <= end]
+            for first, following in pairwise([*firsts, end + 1]):
+                if following <= done + 1:
+                    continue
+                try:
+                    for event in self._segment(first, headers[first]):
+                        if done < event.offset <= end:
+                            done = event.offset
+                            yield event
+                except _Changed:
+                    break
+                done = following - 1
+
+    def _segment(self, first: int, header: Header | None) -> Iterator[Event]:
+        if header is not None and header.sealed_sha256 and self._archive is not None:
+            return self._originals(self._archive, first, header)
         return self._in_log(first, header)
 
     def _in_log(self, first: int, header: Header | None) -> Iterator[Event]:
@@ -73,14 +85,14 @@ class _Search:
             raise _Changed
         return lines.about(self._needle)
 
-    def _originals(self, first: int, header: Header) -> Iterator[Event]:
+    def _originals(self, archive: Archive, first: int, header: Header) -> Iterator[Event]:
         """What a rewritten segment stands for, from the archive as far as it is there."""
         following = first
-        kept = [one for one in self._archive.list() if first <= one <= header.covers]
+        kept = [one for one in archive.list() if first <= one <= header.covers]
         for one, end in pairwise([*kept, header.covers + 1]):
             yield from self._left(first, header, following, one, "")
             following = one
-            pieces, path = self._archive.read(one), self._archive.path(one)
+            pieces, path = archive.read(one), archive.path(one)
             try:
                 lines = _Lines(pieces, one, path, ArchiveDamaged)
                 for event in lines.about(self._needle):
