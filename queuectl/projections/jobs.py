@@ -39,6 +39,8 @@ class JobTable:
         """By the offset that enqueued it a job that was pruned, and when: this snapshot, or one
         that is taken up later, may still have it."""
         self._later: dict[str, list[v.JobEvent]] = {}
+        self._has_live = True
+        """Every job that is not over is in memory, but for what is still to be settled."""
         self._start_over = start_over
 
     def begin(self, base: Snapshot | None) -> None:
@@ -48,6 +50,7 @@ class JobTable:
         self.origins = {}
         self.hidden.clear()
         self._later.clear()
+        self._has_live = base is None
 
     def close(self) -> None:
         self._stand_on(None)
@@ -109,9 +112,12 @@ class JobTable:
     def load_live(self) -> None:
         """Bring every job into memory that is not over."""
         self.settle()
+        if self._has_live or self.base is None:
+            return
         try:
-            for job in self.base.live() if self.base is not None else ():
+            for job in self.base.live():
                 self._take_in(job)
+            self._has_live = True
         except Spoiled:
             self._start_over()
 

@@ -5,7 +5,7 @@ Higher priority first, then the time from which a job could run, then the order 
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from heapq import heapify, heappop, heappush
 
 from queuectl.domain.job import Job
@@ -19,8 +19,8 @@ class ReadyIndex:
     """Jobs that wait to be claimed. The heaps are made when first asked for: most processes never
     claim, and for them adding and removing is one dictionary step each."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[str, Job] = {}
+    def __init__(self, waiting: Iterable[Job] = ()) -> None:
+        self._waiting = {job.spec.job: job for job in waiting}
         self._due: dict[str, list[_Due]] | None = None
         self._scheduled: list[_Scheduled] = []
 
@@ -78,11 +78,7 @@ class ReadyIndex:
     def _heaps(self, now: Instant) -> dict[str, list[_Due]]:
         """The due heaps by queue, with everything in them that is due at `now`."""
         if self._due is None:
-            self._due = {}
-            self._scheduled = [
-                (job.runnable_at, job.spec.offset, id) for id, job in self._waiting.items()
-            ]
-            heapify(self._scheduled)
+            self._due = self._sorted(now)
         while self._scheduled and self._scheduled[0][0] <= now:
             runnable_at, order, id = heappop(self._scheduled)
             if self._is_current(runnable_at, order, id):
@@ -90,3 +86,18 @@ class ReadyIndex:
                 heap = self._due.setdefault(spec.queue, [])
                 heappush(heap, (-spec.priority, runnable_at, order, id))
         return self._due
+
+    def _sorted(self, now: Instant) -> dict[str, list[_Due]]:
+        """All that waits, put into the heaps at once: one by one takes several times as long."""
+        due: dict[str, list[_Due]] = {}
+        for id, job in self._waiting.items():
+            runnable_at, spec = job.runnable_at, job.spec
+            if runnable_at <= now:
+                entry = (-spec.priority, runnable_at, spec.offset, id)
+                due.setdefault(spec.queue, []).append(entry)
+            else:
+                self._scheduled.append((runnable_at, spec.offset, id))
+        heapify(self._scheduled)
+        for heap in due.values():
+            heapify(heap)
+        return due

@@ -90,10 +90,8 @@ class State:
         """Which jobs wait to be claimed."""
         if self._ready is None:
             self.load_live()
-            self._ready = ReadyIndex()
-            for job in self.jobs.rows.values():
-                if job.state in WAITING:
-                    self._ready.add(job)
+            rows = self.jobs.rows.values()
+            self._ready = ReadyIndex(job for job in rows if job.state in WAITING)
         return self._ready
 
     @property

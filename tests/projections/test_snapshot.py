@@ -294,3 +294,19 @@ def test_a_command_that_folds_much_leaves_a_snapshot(tmp_path: Path) -> None:
         assert not queue.state.jobs.rows, "counting loads no job"
         job = queue.enqueue("true", run_at=instants.LATEST, id="mine")
         assert set(queue.known.jobs.rows) == {job.id}, "enqueueing loads no job"
+
+
+def test_jobs_are_loaded_once_by_who_looks_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Queue(tmp_path) as queue:
+        queue.enqueue("true", id="a")
+        queue.keep_snapshot()
+    loads = []
+    live = snapshot.Snapshot.live
+    monkeypatch.setattr(snapshot.Snapshot, "live", lambda self: loads.append(1) or live(self))
+    with Queue(tmp_path) as queue:
+        for _ in range(3):
+            assert [job.id for job in queue.jobs()] == ["a"]
+        assert queue.state.ready.waits(None, ())
+    assert loads == [1]
