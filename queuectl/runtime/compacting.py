@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from queuectl import instants
 from queuectl.engines.file import FileLog, cursors
-from queuectl.engines.file.compaction import Rewriting
+from queuectl.engines.file.compaction import Rewriting, expire
 from queuectl.engines.file.compaction import compact as compact_log
 from queuectl.errors import QueuectlError
 from queuectl.jobqueue import Queue
@@ -20,11 +21,13 @@ def compact(
     *,
     thrifty: bool = False,
     dry_run: bool = False,
+    archive_retention_ms: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Rewriting]:
     """Take out of the log what nobody needs; gives each file as it is put in place.
 
-    `thrifty` leaves alone what would shrink by less than a third. Raises what
+    `thrifty` leaves alone what would shrink by less than a third. `archive_retention_ms` (None: for
+    ever) is how long the archive keeps what is older. Raises what
     `queuectl.engines.file.compaction.compact` does.
     """
     log = queue.log
@@ -42,3 +45,5 @@ def compact(
         dry_run=dry_run,
         progress=progress,
     )
+    if archive_retention_ms is not None and not dry_run:
+        expire(log, instants.later(queue.now(), -archive_retention_ms))

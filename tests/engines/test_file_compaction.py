@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,9 +28,10 @@ from filelogs import FileLog
 from hosts import FaultyHost, Killed, Untroubled
 from msgspec.structs import replace
 
+from queuectl import instants
 from queuectl.engines.file import cursors, reader
 from queuectl.engines.file.archive import Archive
-from queuectl.engines.file.compaction import compact, holding
+from queuectl.engines.file.compaction import compact, expire, holding
 from queuectl.engines.file.content import Content
 from queuectl.errors import ArchiveDamaged, Conflict, Damaged, LockTimedOut, NoSpace, QueuectlError
 from queuectl.events.codec import Header, decode_header, frame_header, rechain
@@ -254,6 +256,40 @@ def test_an_archive_is_unpacked_a_piece_at_a_time(tmp_path: Path) -> None:
     sizes = [len(piece) for piece in archive.read(1)]
     assert sum(sizes) > 5_000_000
     assert max(sizes) <= 1 << 20
+
+
+def test_archives_may_expire_when_their_last_event_is_old_enough(tmp_path: Path) -> None:
+    host = Untroubled()
+    (tmp_path / "log").mkdir()
+    log = FileLog(
+        str(tmp_path / "log"), host, segment_bytes_max=1, archive=str(tmp_path / "archive")
+    )
+    times = []
+    for job in "bcabk":
+        times.append(log.append([batch(*job * 9)])[-1].at)
+        host.advance(60)
+    assert len(list(compact(log, Forget(), until=1 << 40))) == 3
+    first, *_ = originals = log.archive.list()
+    assert expire(log, times[0]) == []
+    assert expire(log, after(times[0])) == [first]
+    # The one in the middle was never compacted; the last segment is the active one.
+    assert expire(log, after(times[4])) == originals[1:]
+    assert list((tmp_path / "archive").iterdir()) == []
+    assert answers(everything(log))[1] == 45
+
+
+def test_an_archive_that_the_log_still_waits_for_does_not_expire(tmp_path: Path) -> None:
+    write(tmp_path)
+    log = FileLog(str(tmp_path / "log"), Untroubled(), archive=str(tmp_path / "archive"))
+    # As a crash leaves it that comes after the archive and before the new segment.
+    data = segments(tmp_path)[0].read_bytes()
+    log.archive.keep(1, [data], sha256(data).hexdigest())
+    assert expire(log, instants.LATEST) == []
+    assert log.archive.list() == [1]
+
+
+def after(at: str) -> str:
+    return instants.later(at, 1)
 
 
 # ---- others at work meanwhile

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from queuectl.engines.file.shelf import Shelf
 from queuectl.errors import ArchiveDamaged
+from queuectl.events import codec
+from queuectl.events.codec import Header
 from queuectl.host import Host
 
 _LEVEL = 6
@@ -59,6 +61,13 @@ class Archive(Shelf):
             yield from self._decompressed(fd, first)
         finally:
             self._host.close(fd)
+
+    def header(self, first: int) -> Header | None:
+        """The first line of an archived segment; None where it cannot be read."""
+        try:
+            return codec.header_of(next(self.read(first), b""), first)[0]
+        except (ArchiveDamaged, ValueError):
+            return None
 
     def _open(self, first: int) -> int:
         try:

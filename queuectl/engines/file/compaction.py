@@ -21,6 +21,7 @@ from queuectl.engines.file.segments import counting
 from queuectl.errors import LockTimedOut
 from queuectl.events.codec import Header
 from queuectl.events.vocabulary import Event, LogCompacted
+from queuectl.instants import Instant
 
 _MAKING = "compact-"
 """Begins the names of files in the making: other than those that appends make and clear up."""
@@ -83,6 +84,28 @@ def compact(
     with holding(log):
         run.clear_up()
         yield from run.rewritings()
+
+
+def expire(log: FileLog, before: Instant) -> list[int]:
+    """Take segments out of the archive whose last event is older; returns which.
+
+    What was taken out of the log with them is gone for ever.
+    """
+    with holding(log):
+        headers = log.segments.headers()
+        kept = log.archive.list()
+        expired = []
+        for first, following in pairwise(sorted({*kept, *counting(headers)})):
+            if first not in kept:
+                continue
+            header = headers.get(first)
+            ends = headers.get(following) or log.archive.header(following)
+            # The first line of each segment has the time of the last event before it.
+            if ends is None or ends.at >= before or (header and not header.covers):
+                break
+            expired.append(first)
+        log.archive.remove(expired)
+        return expired
 
 
 @contextmanager
