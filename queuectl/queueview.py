@@ -168,9 +168,11 @@ class QueueView:
         states: Iterable[str] = (),
         queues: Iterable[str] = (),
         tags: Iterable[str] = (),
+        newest_first: bool = False,
     ) -> Iterator[Job]:
-        """Jobs in the order they were enqueued; an empty filter lets every job through."""
-        return self.state.jobs.select(states=states, queues=queues, tags=tags)
+        """Jobs in the order they were enqueued, or the newest first; an empty filter lets every
+        job through."""
+        return self.state.jobs.select(states=states, queues=queues, tags=tags, reverse=newest_first)
 
     def history(self, job: str, missing: Missing = ignored) -> list[v.Event]:
         """Every event about the job with exactly this id, oldest first; also a purged one's.

@@ -8,9 +8,9 @@ import click
 
 from queuectl.cli.parameters import (
     bulk,
-    by_age,
     filters,
     json_option,
+    newest,
     pass_app,
 )
 from queuectl.cli.root import App, DefaultGroup
@@ -51,8 +51,7 @@ def list_dead(
     if limit < 0:
         raise Invalid(f"--limit {limit}: it is 0 (for all) or more")
     with app.open() as queue:
-        jobs = list(queue.jobs(states=_DEAD, queues=queues, tags=tags))
-        shown = by_age(jobs, limit)
+        shown, more = newest(queue, limit, states=_DEAD, queues=queues, tags=tags)
         if as_json:
             from queuectl.cli.documents import emit, job_document
 
@@ -63,8 +62,8 @@ def list_dead(
             click.echo(job_table(app, shown, queue.now()), color=app.colour)
         else:
             app.say("the dead-letter queue is empty")
-        if len(shown) < len(jobs):
-            app.say(f"{len(shown)} of {len(jobs)} dead jobs; --limit 0 shows all")
+        if more:
+            app.say(more)
 
 
 @dlq.command(

@@ -15,7 +15,7 @@ from queuectl.cli.documents import (
     event_document,
     job_document,
 )
-from queuectl.cli.parameters import STATE, by_age, filters, json_option, jsonl_option, pass_app
+from queuectl.cli.parameters import STATE, filters, json_option, jsonl_option, newest, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.story import line
 from queuectl.cli.text import ago, columns, printable, seconds, shorten, state_name
@@ -57,8 +57,7 @@ def list_jobs(
     if limit < 0:
         raise Invalid(f"--limit {limit}: it is 0 (for all) or more")
     with app.open() as queue:
-        jobs = list(queue.jobs(states=states, queues=queues, tags=tags))
-        shown = by_age(jobs, limit)
+        shown, more = newest(queue, limit, states=states, queues=queues, tags=tags)
         if as_json:
             emit([job_document(job) for job in shown])
             return
@@ -69,8 +68,8 @@ def list_jobs(
             click.echo(job_table(app, shown, queue.now()), color=app.colour)
         else:
             app.say("no such job" if (states or queues or tags) else "the queue is empty")
-        if len(shown) < len(jobs):
-            app.say(f"{len(shown)} of {len(jobs)} jobs; --limit 0 shows all")
+        if more:
+            app.say(more)
 
 
 def job_table(app: App, jobs: list[Job], now: instants.Instant) -> str:

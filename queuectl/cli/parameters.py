@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import islice
 from typing import Any, TypeVar
 
 import click
@@ -182,7 +183,21 @@ def _one_by_one(ids: list[str], act: Callable[[list[str]], Any]) -> list[str]:
     return changed
 
 
-def by_age(jobs: list[Job], limit: int) -> list[Job]:
-    """The newest `limit` jobs (0: all), newest first."""
-    newest = jobs[::-1]
-    return newest[:limit] if limit else newest
+def newest(
+    queue: Any,
+    limit: int,
+    *,
+    states: Collection[str] = (),
+    queues: Collection[str] = (),
+    tags: Collection[str] = (),
+) -> tuple[list[Job], str]:
+    """The newest `limit` jobs (0: all), newest first, and what to say where there are more."""
+    jobs = queue.jobs(states=states, queues=queues, tags=tags, newest_first=True)
+    shown = list(islice(jobs, limit or None))
+    if not limit or next(jobs, None) is None:
+        return shown, ""
+    if queues or tags:
+        return shown, f"the newest {len(shown)} jobs; --limit 0 shows all"
+    counts = queue.known.counts
+    total = sum(counts[state] for state in states or counts)
+    return shown, f"{len(shown)} of {total} jobs; --limit 0 shows all"
