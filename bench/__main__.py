@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from bench import calling, cycling, draining, enqueueing, folding, report, scale, waking
+from bench import calling, compacting, cycling, draining, enqueueing, folding, report, scale, waking
 from bench.measure import Run
 
 _ROWS = [
@@ -18,6 +18,7 @@ _ROWS = [
     *calling.ROWS,
     *waking.ROWS,
     *scale.ROWS,
+    *compacting.ROWS,
 ]
 _PAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
 
