@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from heapq import merge
 from itertools import count, groupby
 from operator import attrgetter, itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 import msgspec
 
 from queuectl.host import Host
 
+_Key = TypeVar("_Key", int, str)
 _BLOCK_BYTES = 1 << 16
 _BLOCKS_KEPT = 64
 _FOOTER_BYTES = 64
@@ -140,6 +141,14 @@ def write(
     host.close(fd)
 
 
+def _number_of(line: bytes) -> int:
+    return int(line[1 : line.index(b",")])
+
+
+def _name_of(line: bytes) -> str:
+    return line[: line.index(b"\t")].decode()
+
+
 class Table:
     """A table to read from. Everything raises `Spoiled` where it is not as it was written."""
 
@@ -182,21 +191,33 @@ class Table:
 
     def row(self, number: int) -> bytes | None:
         """The line of one row; None where it is not in here."""
-        return self._find(self._index.rows, number, b"[%d," % number)
+        return self._find(self._index.rows, number, _number_of)
 
     def number(self, name: str) -> int | None:
         """The number that a name stands for; None where it is not in here."""
-        line = self._find(self._index.names, name, name.encode() + b"\t")
+        line = self._find(self._index.names, name, _name_of)
         return None if line is None else int(line.rpartition(b"\t")[2])
 
-    def _find(self, blocks: list[_Block], key: int | str, start: bytes) -> bytes | None:
+    def _find(
+        self, blocks: list[_Block], key: _Key, key_of: Callable[[bytes], _Key]
+    ) -> bytes | None:
         at = bisect_right(blocks, key, key=_first) - 1
         if at < 0:
             return None
-        # One name may end with another: only whole lines count.
         data = self._block(blocks[at])
-        found = data.find(b"\n" + start) + 1
-        return data[found : data.index(b"\n", found)] if found else None
+        low, high = 1, len(data)
+        # Both are where a line begins, and it is not before or behind them.
+        while low < high:
+            start = data.rfind(b"\n", low - 1, (low + high) // 2) + 1
+            end = data.index(b"\n", start)
+            found = key_of(data[start:end])
+            if found == key:
+                return data[start:end]
+            if found < key:
+                low = end + 1
+            else:
+                high = start
+        return None
 
     def _block(self, block: _Block) -> bytes:
         """The lines of a block, each with a newline on both sides."""
@@ -221,7 +242,7 @@ class Table:
             lines = self._read(block.position, block.size, block.crc).split(b"\n")
             lines.pop()
             for line in reversed(lines) if newest_first else lines:
-                number = int(line[1 : line.index(b",")])
+                number = _number_of(line)
                 while next_gone is not None and (next_gone > number) == newest_first:
                     yield Entry(next_gone, b"")
                     next_gone = next(gone, None)
