@@ -101,18 +101,11 @@ class File:
                 cut = chance.randrange(1, len(data)) if len(data) > 1 else 0
                 sector = max(0, min(len(data), -(position + cut) % SECTOR + cut))
                 hole = data[:cut] + bytes(len(data) - cut)
-                for torn in (data[:cut], data[:sector], hole, bytes(len(data))):
+                late = bytes(sector) + data[sector:]
+                for torn in (data[:cut], data[:sector], hole, bytes(len(data)), late):
                     yield changed(self.synced, [*before, (position, torn)])
                     if after:
                         yield changed(self.synced, [*before, (position, torn), *after])
-
-    def holed(self) -> Iterator[bytes]:
-        """Contents in which the first sectors of the last write are zeros, and later ones came."""
-        if self.pending and (data := self.pending[-1][1]):
-            before = changed(self.synced, self.pending[:-1])
-            position = self.pending[-1][0]
-            for end in range(-position % SECTOR or SECTOR, len(data), SECTOR):
-                yield changed(before, [(position, bytes(end) + data[end:])])
 
 
 Names = dict[str, File | None]
@@ -228,12 +221,6 @@ class Disk:
                     for path, directory in self.directories.items()
                 },
             )
-
-    def holed(self) -> Iterator[State]:
-        """What a disk may leave besides that writes later sectors before earlier ones."""
-        for file in self._files():
-            for content in file.holed():
-                yield self._state({id(file): content}, {})
 
     def _files(self) -> list[File]:
         """Every file that may be found again and of which something is not synced."""

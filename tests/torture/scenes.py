@@ -11,11 +11,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from queuectl import Queue
+from queuectl import Queue, queueview
 from queuectl.engines.file import FileLog
 from queuectl.host import Host
+from queuectl.runtime.compacting import compact
 
 SEGMENT_BYTES_MAX = 1500
 WATCHED = ("create", "write", "fsync", "fdatasync", "truncate", "rename", "sync_directory")
@@ -93,7 +95,7 @@ def killed(place: str, told: int) -> None:
 
 def failing(place: str, told: int) -> None:
     """The disk refuses every call in turn; that process gives up, and another one goes on."""
-    for number in range(1, 22):
+    for number in range(1, 16):
         fails = lambda: add(place, told, Doomed(number, errno.EIO), f"e{number}", 6)  # noqa: B023, E731
         os.waitpid(apart(fails), 0)
         os.waitpid(apart(lambda: add(place, told, Host(), f"o{number}", 1)), 0)  # noqa: B023
@@ -107,7 +109,40 @@ def restarting(place: str, told: int) -> None:
         os.waitpid(apart(lambda: add(place, told, host, f"r{number}", 6)), 0)  # noqa: B023
 
 
-SCENES = {scene.__name__: scene for scene in (beside_each_other, killed, failing, restarting)}
+def live_and_be_forgotten(place: str, told: int, name: str) -> None:
+    """Enqueue some jobs, call most of them off, purge those, and keep a snapshot of it all."""
+    with Queue(place) as queue:
+        ids = [f"keep.{name}", *(f"gone.{name}.{number}" for number in range(4))]
+        jobs = queue.enqueue_many([{"command": "true", "id": id, "cwd": "/"} for id in ids])
+        os.write(told, "".join(f"{job.offset} {job.id}\n" for job in jobs).encode())
+        queue.cancel(*ids[1:])
+        queue.prune(*ids[1:])
+        queue.keep_snapshot()
+
+
+def compact_all(place: str, host: Host) -> None:
+    with Queue(place, host=host) as queue:
+        for _ in compact(queue):
+            pass
+
+
+def compacting(place: str, told: int) -> None:
+    """Jobs are purged and the log is compacted, by processes that die before each call in turn."""
+    queueview.FileLog = partial(FileLog, segment_bytes_max=SEGMENT_BYTES_MAX)  # type: ignore[misc, assignment]
+    for number in range(1, 32, 3):
+        os.waitpid(apart(lambda: live_and_be_forgotten(place, told, str(number))), 0)  # noqa: B023
+        beside = [
+            apart(lambda: compact_all(place, Doomed(number))),  # noqa: B023
+            apart(lambda: live_and_be_forgotten(place, told, f"{number}.beside")),  # noqa: B023
+        ]
+        for pid in beside:
+            os.waitpid(pid, 0)
+    os.waitpid(apart(lambda: compact_all(place, Host())), 0)
+
+
+SCENES = {
+    scene.__name__: scene for scene in (beside_each_other, killed, failing, restarting, compacting)
+}
 
 if __name__ == "__main__":
     scene, place, told = sys.argv[1:]
