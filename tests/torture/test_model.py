@@ -261,4 +261,4 @@ def test_a_little(engine: str, tally: Tally) -> None:
 @pytest.mark.torture
 @pytest.mark.parametrize("engine", ["memory", "file"])
 def test_at_length(engine: str, tally: Tally) -> None:
-    play(engine, 400, 50, tally)
+    play(engine, 2000, 50, tally)
