@@ -22,6 +22,8 @@ class Retention:
         self._workers = state.workers.rows
         self.known = state.offset
         """The last event that it knows of; later ones stay."""
+        self._heard = {row.heard for row in self._workers.values()}
+        """What the workers that are there wrote last: it tells how long they have been silent."""
         self._staying_jobs: set[str] = set()
         self._staying_workers: set[str] = set()
 
@@ -39,6 +41,8 @@ class Retention:
             job = find(event.job)
             # One that was enqueued again under the same id needs only its later events.
             gone = job is None or event.offset < job.spec.offset
+            if gone and event.offset in self._heard:
+                staying.add(event.job)
             flags.append(gone and event.offset <= known and event.job not in staying)
         return flags
 
