@@ -151,7 +151,11 @@ def test_ctrl_c(shell: Shell) -> None:
     def own() -> None:
         os.setsid()
         import fcntl
+        import signal
         import termios
+
+        # Whoever runs the tests in the background has it ignored, and so would this process.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
