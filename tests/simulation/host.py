@@ -414,6 +414,9 @@ class SimulatedHost(Host):
             self.machine.signal(process, signum)
         return True
 
+    def give_way(self) -> None:
+        pass  # nobody is waited for here
+
     def descriptors_max(self) -> int:
         return 1024
 
