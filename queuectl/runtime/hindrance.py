@@ -47,8 +47,11 @@ class Hindrance:
             if error.errno not in SHORTAGES:
                 raise
             self.meet(f"the machine is short of something: {error.strerror}")
-        self.append_s = self.claim_s
         return None
+
+    def put_off(self) -> None:
+        """An append was hindered: the next one is to be tried when claiming is."""
+        self.append_s = self.claim_s
 
     def meet(self, why: str) -> None:
         """Something is short: no job is to be claimed for a while."""

@@ -105,6 +105,9 @@ class Worker:
                     if went_on is None and self._signals.count > 1:
                         # Told twice, it leaves without a word: whoever comes next sees it is gone.
                         self._done = "stopped"
+                    elif went_on is None:
+                        self._hindrance.put_off()
+                        self._wait()
                     elif not went_on:
                         self._wait()
                 return self._done
@@ -239,6 +242,7 @@ class Worker:
             self._hindrance.append_s = 0.0
             events = self._hindrance.attempt(lambda: self._append(ended, [], renew))
         if events is None:
+            self._hindrance.put_off()
             return False
         self._ended = []
         claims = [event for event in events if isinstance(event, v.JobClaimed)]
