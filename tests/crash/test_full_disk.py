@@ -73,13 +73,19 @@ def refused(site: Site) -> int:
     raise AssertionError("a full disk takes everything")
 
 
+def begins(disk: Site, id: str) -> None:
+    """Wait until a job that prints something runs: a claim alone is handed back on a full disk."""
+    token = disk.reaches(id, "processing").token
+    eventually(lambda: disk.queue.host.file_size(disk.queue.home.output_file(id, token, "out")))
+
+
 def test_a_full_disk_hinders_only_what_is_new(disk: Site) -> None:
     go = disk.root / "go"
-    long = [disk.add(f"until [ -e '{go}' ]; do sleep 0.01; done; exit {code}", max_retries=1)
-            for code in (0, 3)]  # fmt: skip
+    wait = f"echo on; until [ -e '{go}' ]; do sleep 0.01; done"
+    long = [disk.add(f"{wait}; exit {code}", max_retries=1) for code in (0, 3)]
     worker = disk.start(slots=4, poll_ms=60_000)
     for id in long:
-        disk.reaches(id, "processing")
+        begins(disk, id)
     ballast = fill(disk)
     waiting = disk.add("echo hello")
     eventually(worker.said)
@@ -102,9 +108,9 @@ def test_a_full_disk_hinders_only_what_is_new(disk: Site) -> None:
 
 def test_enqueueing_on_a_full_disk_is_refused_and_what_runs_is_recorded(disk: Site) -> None:
     go = disk.root / "go"
-    long = disk.add(f"until [ -e '{go}' ]; do sleep 0.01; done")
+    long = disk.add(f"echo on; until [ -e '{go}' ]; do sleep 0.01; done")
     worker = disk.start(slots=2)
-    disk.reaches(long, "processing")
+    begins(disk, long)
     ballast = fill(disk)
     # Half of what is kept back is for the ends of what runs.
     refused(disk)
