@@ -12,7 +12,7 @@ from queuectl import instants
 from queuectl.domain.job import Job
 from queuectl.engines.file import FileLog
 from queuectl.engines.tables import Spoiled
-from queuectl.errors import Compacted, Damaged, NotFound
+from queuectl.errors import Compacted, Damaged, NotFound, QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Log, Missing, ignored
 from queuectl.home import Home
@@ -48,6 +48,7 @@ class QueueView:
         self.home = Home(os.fspath(place))
         self.damage: Damaged | None = None
         self._salvage = salvage
+        self._pid = self.host.pid()
         self._clock = (instants.EARLIEST, 0.0)
         self._is_made = True
         self._has_home = log is None
@@ -55,7 +56,7 @@ class QueueView:
             self._open_home(create)
             log = FileLog(self.home.log, self.host, archive=self.home.archive)
         self.log = log
-        self.known = State(self._snapshot(), log)
+        self.known = self._first_look()
         """All projections as of the last look, for who looks often and knows when."""
         self._read = 0
         """How many events had to be folded in."""
@@ -93,13 +94,16 @@ class QueueView:
 
     # ---- snapshots
 
-    def _snapshot(self) -> Snapshot | None:
-        """The newest snapshot, if it is one of this log."""
-        found = snapshot.load(self.home, self.host) if self._has_home else None
-        if found is not None and not self.log.resume(found.head.bookmark):
-            found.close()
-            found = None
-        return found
+    def _first_look(self) -> State:
+        """What the newest snapshot knows, if it is one of this log."""
+        found = self._newest_snapshot()
+        if found is None or self.log.resume(found.head.bookmark):
+            return State(found, self.log)
+        found.close()
+        return State(None, self.log, replaces=found.offset)
+
+    def _newest_snapshot(self) -> Snapshot | None:
+        return snapshot.load(self.home, self.host) if self._has_home else None
 
     def keep_snapshot(self) -> bool:
         """Save what is known, so that others need not fold it again; whether that was done.
@@ -111,15 +115,16 @@ class QueueView:
             return False
         try:
             return snapshot.save(self.known, bookmark, self.home, self.host)
-        except (OSError, Spoiled):
+        except (OSError, Spoiled, QueuectlError):
             return False
 
     def use_snapshot(self) -> None:
         """Leave finished jobs to the newest snapshot, where it is newer than what is known."""
-        found = snapshot.load(self.home, self.host) if self._has_home else None
+        found = self._newest_snapshot()
         if found is None:
             return
-        if self.known.began_at < found.offset <= self.known.offset:
+        newer = self.known.since < found.offset <= self.known.offset
+        if newer and self.log.holds(found.head.bookmark):
             self.known.evict(found)
         else:
             found.close()

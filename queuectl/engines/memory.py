@@ -40,6 +40,9 @@ class MemoryLog:
     def bookmark(self) -> str:
         return ""
 
+    def holds(self, bookmark: str) -> bool:
+        return False
+
     def resume(self, bookmark: str) -> bool:
         return False
 

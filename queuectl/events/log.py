@@ -57,9 +57,12 @@ class Log(Protocol):
     def bookmark(self) -> str:
         """Where reading has got, for `resume`; empty where that cannot be said."""
 
+    def holds(self, bookmark: str) -> bool:
+        """Whether this log holds what was read up to a bookmark."""
+
     def resume(self, bookmark: str) -> bool:
         """Let reading go on from a bookmark, so that `read` need not look for the place; False
-        where this log does not hold what was read up to there."""
+        where this log does not hold it."""
 
     def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
         """The durable events about one job, oldest first, without decoding the others.

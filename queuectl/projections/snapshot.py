@@ -10,7 +10,7 @@ merges neighbours, so that its cost does not grow with history. Knows not how ev
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -204,7 +204,7 @@ def save(state: State, bookmark: str, home: Home, host: Host) -> bool:
     Returns whether it was kept, which one that is not newer is not. Raises `OSError` and
     `Spoiled`; then the one before stands.
     """
-    if state.jobs.base is not None and state.offset == state.began_at:
+    if state.jobs.base is not None and not state.tail:
         return False
     if host.make_directory(home.snapshots):
         host.sync_directory(home.root)
@@ -213,28 +213,33 @@ def save(state: State, bookmark: str, home: Home, host: Host) -> bool:
         return False
     try:
         there = _read_head(home, host)
-        if there is not None and there.offset != state.began_at:
+        if there is not None and there.offset != state.replaces:
             return False
         state.load_live()
-        head = _write_tables(state, bookmark, home, host)
-        _publish(head, home, host)
+        # In the names of all that is made for it: no name twice, not even after a crash.
+        mark = f"{state.offset:020d}-{host.random(4).hex()}"
+        try:
+            head = _write_tables(state, mark, bookmark, home, host)
+            _publish(head, mark, home, host)
+        except (OSError, Spoiled):
+            # Else a full disk would be fuller after every try.
+            _remove(home, host, lambda name: mark in name)
+            raise
         _remove_others(head, home, host)
         return True
     finally:
         host.close(lock)
 
 
-def _write_tables(state: State, bookmark: str, home: Home, host: Host) -> Head:
+def _write_tables(state: State, mark: str, bookmark: str, home: Home, host: Host) -> Head:
     base = state.jobs.base
     since = base.offset if base is not None else 0
     rows = sorted(state.jobs.rows.values(), key=lambda job: job.spec.offset)
     live = [job for job in rows if job.live]
     ended = [job for job in rows if not job.live and job.offset > since]
-    # No name twice, not even after a crash.
-    name = f"{state.offset:020d}-{host.random(4).hex()}"
-    _write(host, home, f"live-{name}", live)
+    _write(host, home, f"live-{mark}", live)
     gone = [number for number in state.jobs.hidden if number <= since]
-    finished = _add_finished(host, home, f"finished-{name}", ended, gone, base)
+    finished = _add_finished(host, home, f"finished-{mark}", ended, gone, base)
     return Head(
         version=__version__,
         offset=state.offset,
@@ -246,7 +251,7 @@ def _write_tables(state: State, bookmark: str, home: Home, host: Host) -> Head:
         statistics=state.statistics.summary(),
         workers=[msgspec.structs.replace(row, holding={}) for row in state.workers.rows.values()],
         held=[job.id for job in live if job.held],
-        live=f"live-{name}",
+        live=f"live-{mark}",
         finished=finished,
     )
 
@@ -293,9 +298,9 @@ def _add_finished(
     return [name, *left]
 
 
-def _publish(head: Head, home: Home, host: Host) -> None:
+def _publish(head: Head, mark: str, home: Home, host: Host) -> None:
     text = _encode(head)
-    temporary = os.path.join(home.snapshots, f"HEAD-{host.random(4).hex()}")
+    temporary = os.path.join(home.snapshots, f"HEAD-{mark}")
     fd = host.create(temporary)
     try:
         data = b"%08x\n%s" % (crc32(text), text)
@@ -307,12 +312,19 @@ def _publish(head: Head, home: Home, host: Host) -> None:
     # The tables' names first: a head whose tables are not there is worth nothing.
     host.sync_directory(home.snapshots)
     host.rename(temporary, _head_path(home))
-    host.sync_directory(home.snapshots)
 
 
 def _remove_others(head: Head, home: Home, host: Host) -> None:
-    """Remove tables that the head does not name. Who reads them still has them open."""
+    """Remove what a published head does not name. Who reads those tables still has them open."""
     kept = {"LOCK", "HEAD", head.live, *head.finished}
+    try:
+        # Until the new head is durable, the old one may come back and want its tables.
+        host.sync_directory(home.snapshots)
+    finally:
+        _remove(home, host, lambda name: name not in kept)
+
+
+def _remove(home: Home, host: Host, wanted: Callable[[str], bool]) -> None:
     for name in host.names(home.snapshots):
-        if name not in kept:
+        if wanted(name):
             host.unlink(os.path.join(home.snapshots, name))

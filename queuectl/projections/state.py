@@ -27,12 +27,15 @@ class State:
     folds many events a job, and most processes never claim.
     """
 
-    def __init__(self, base: Snapshot | None = None, log: Log | None = None) -> None:
+    def __init__(
+        self, base: Snapshot | None = None, log: Log | None = None, *, replaces: int = 0
+    ) -> None:
         """`log` is what is folded in again should the snapshot turn out to be spoiled."""
         self.jobs = JobTable(self._start_over)
         self._log = log
-        self.began_at = base.offset if base is not None else 0
-        """The snapshot that it stands on, or stood on before that could not be used any more."""
+        self.replaces = base.offset if base is not None else replaces
+        """The offset of the snapshot that one of this state may replace: the one it stands on, or
+        one that it does not, because that is spoiled or of another log."""
         self._begin(base)
 
     def _begin(self, base: Snapshot | None) -> None:
@@ -74,7 +77,7 @@ class State:
                 for events in self._log.read():
                     self._fold([event for event in events if event.offset <= offset])
                     if events[-1].offset >= offset:
-                        break
+                        return
                 return
             except Compacted:
                 continue
@@ -84,6 +87,16 @@ class State:
         self._begin(None)
         if self._log is not None:
             self.compactions = self._log.compactions()
+
+    @property
+    def since(self) -> int:
+        """The offset of the snapshot that it stands on; 0 where it stands on none."""
+        return self.jobs.base.offset if self.jobs.base is not None else 0
+
+    @property
+    def tail(self) -> int:
+        """How many events behind its snapshot were folded in."""
+        return self.offset - self.since
 
     @property
     def ready(self) -> ReadyIndex:
@@ -136,7 +149,7 @@ class State:
         """Leave the jobs that are over to a newer snapshot."""
         self.ready  # noqa: B018 - so that all that are not are in memory
         self.jobs.evict(base)
-        self.began_at = base.offset
+        self.replaces = base.offset
 
     def apply(self, events: Sequence[v.Event]) -> None:
         """Fold events in; they go on from `offset`.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from itertools import islice
 
 from queuectl.domain.retention import retentions
 from queuectl.errors import NotFound, QueuectlError, Rejected
@@ -21,19 +20,22 @@ _TAIL_EVENTS_IDLE = 2_000
 _TAIL_SHARE = 4
 """A snapshot writes all live jobs: it waits for a share of them to have changed."""
 _PAUSE_S = 10.0
-_ROUND_S = 600.0
-"""How often to look what has grown old, whatever has happened."""
+_TIDY_S = 3600.0
+"""How often to look what has grown old: that reads all jobs that are over, and if some are
+forgotten, all of the log."""
+_TIDY = "tidy"
 _FORGET_AT_A_TIME = 1_000
 
 
 def keep_house(queue: Queue) -> None:
-    """Forget what has been kept long enough, keep a snapshot, and compact the log if it is worth
-    it. Raises what those do; what is done by then stays done."""
-    forget(queue)
+    """Forget what has been kept long enough, keep a snapshot, and compact the log if something was
+    forgotten and it is worth it. Raises what those do; what is done by then stays done."""
+    forgotten = forget(queue)
     # First this, so that compaction takes out only what a start need not read.
     queue.keep_snapshot()
-    for _ in compact(queue, thrifty=True):
-        pass
+    if forgotten:
+        for _ in compact(queue, thrifty=True):
+            pass
 
 
 def forget(queue: Queue) -> int:
@@ -43,11 +45,10 @@ def forget(queue: Queue) -> int:
     for name, retention in retentions(state.settings, queue.now()).items():
         if not state.counts[name]:
             continue
-        ids = retention.overdue(queue.jobs(states=[name]))
         # Listed first: what is purged must not change what is being looked through.
-        ids = iter(list(ids))
-        while some := list(islice(ids, _FORGET_AT_A_TIME)):
-            count += _forget(queue, some)
+        ids = list(retention.overdue(queue.jobs(states=[name])))
+        for start in range(0, len(ids), _FORGET_AT_A_TIME):
+            count += _forget(queue, ids[start : start + _FORGET_AT_A_TIME])
     return count
 
 
@@ -68,7 +69,7 @@ class Housekeeping:
         self._orphans = orphans
         self._pid = 0
         self._not_before_s = 0.0
-        self._round_s = self._host.monotonic_s() + _ROUND_S
+        self._tidy_s = self._host.monotonic_s() + _TIDY_S
 
     def look(self, *, idle: bool) -> None:
         """Begin it when it is time, and make use of it once it is done."""
@@ -79,21 +80,23 @@ class Housekeeping:
                 self._orphans.forget(self._pid)
                 self._pid = 0
                 self._queue.use_snapshot()
-        elif now >= self._not_before_s and self._is_time(now, idle):
-            self._not_before_s = now + _PAUSE_S
-            self._round_s = now + _ROUND_S
-            self._begin()
+        elif now >= self._not_before_s:
+            tidy = now >= self._tidy_s
+            if tidy or self._wants_snapshot(idle):
+                self._not_before_s = now + _PAUSE_S
+                self._begin([_TIDY] if tidy else [])
+                if tidy:
+                    self._tidy_s = now + _TIDY_S
 
-    def _is_time(self, now: float, idle: bool) -> bool:
+    def _wants_snapshot(self, idle: bool) -> bool:
         known = self._queue.known
-        tail = known.offset - known.began_at
         enough = max(_TAIL_EVENTS, len(known.jobs.rows) // _TAIL_SHARE)
-        return tail >= enough or (idle and tail >= _TAIL_EVENTS_IDLE) or now >= self._round_s
+        return known.tail >= (_TAIL_EVENTS_IDLE if idle else enough)
 
-    def _begin(self) -> None:
+    def _begin(self, what: list[str]) -> None:
         host = self._host
         # -P: whatever lies in the directory it runs in is none of its modules.
-        argv = [sys.executable, "-P", "-m", __name__, self._queue.home.root]
+        argv = [sys.executable, "-P", "-m", __name__, self._queue.home.root, *what]
         nothing = host.open(os.devnull, os.O_RDWR)
         try:
             environment = {os.fsencode(k): os.fsencode(v) for k, v in host.environment().items()}
@@ -106,11 +109,16 @@ class Housekeeping:
 
 
 def main() -> None:
-    """Keep the house of the queue that the first argument names, and let others go first."""
+    """Keep a snapshot of the queue that the first argument names, or all of its house if told so,
+    and let others go first."""
     with Queue(sys.argv[1], create=False) as queue:
         queue.host.give_way()
         try:
-            keep_house(queue)
+            if _TIDY in sys.argv[2:]:
+                keep_house(queue)
+            else:
+                queue.catch_up()
+                queue.keep_snapshot()
         except (QueuectlError, OSError) as error:
             sys.exit(f"queuectl: {error}")
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 import pytest
+from hosts import FaultyHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_replay import figures
@@ -16,6 +20,7 @@ from test_replay import figures
 from queuectl import Queue, instants
 from queuectl.domain import commands as c
 from queuectl.engines.memory import MemoryLog
+from queuectl.engines.tables import Spoiled
 from queuectl.errors import QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
@@ -121,7 +126,7 @@ def test_snapshots_and_the_tail_are_the_whole(
         if data.draw(st.booleans(), label="indexes from the start"):
             state.ready  # noqa: B018
         site.go_on(state, cut)
-        assert site.keep(state) == (cut > state.began_at)
+        assert site.keep(state) == (cut > state.since)
         state.close()
     looks = {
         "one job after the other": lambda state: [state.jobs.get(id) for id in IDS],
@@ -157,7 +162,7 @@ def test_who_lives_on_may_leave_what_is_over_to_a_newer_snapshot(
         site.go_on(living, data.draw(st.integers(cut, len(events)), label="the living are ahead"))
         newer = snapshot.load(site.home, site.host)
         assert newer is not None
-        if living.began_at < newer.offset <= living.offset:
+        if living.since < newer.offset <= living.offset:
             living.evict(newer)
             kept = [job for job in living.jobs.rows.values() if job.offset <= newer.offset]
             assert all(job.live for job in kept)
@@ -279,6 +284,59 @@ def test_an_old_log_put_back_is_noticed(tmp_path: Path) -> None:
         assert again.known.offset == 0
         assert [job.id for job in again.jobs()] == ["a", "c", "d"]
     assert mark
+
+
+def test_the_snapshot_of_another_log_is_replaced(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    with Queue(place) as queue:
+        queue.enqueue_all([{"command": "true"}] * 9)
+        assert queue.keep_snapshot()
+    shutil.rmtree(queue.home.log)
+    with Queue(place) as queue:
+        queue.enqueue("true", id="new")
+        foreign = snapshot.load(queue.home, queue.host)
+        assert foreign is not None
+        queue.enqueue_all([{"command": "true"}] * 20)
+        queue.use_snapshot()
+        assert queue.known.jobs.base is None, "whatever its offset is, it is of another log"
+        assert queue.keep_snapshot()
+        foreign.close()
+    with Queue(place) as again:
+        assert (again.known.offset, again.get("new").id) == (21, "new")
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+def test_one_that_cannot_be_kept_leaves_nothing_behind(tmp_path: Path, error: int) -> None:
+    events = history(17, steps=200)
+    expected = figures(whole(events), NOW)
+    before = Site(tmp_path / "before", events)
+    first = before.load()
+    before.go_on(first, len(events) // 2)
+    before.keep(first)
+    first.close()
+    host = FaultyHost()
+    number = 0
+    while number <= len(host.calls):
+        site = Site(tmp_path / str(number), events)
+        shutil.copytree(before.home.root, site.home.root, dirs_exist_ok=True)
+        state = site.load()
+        site.go_on(state, len(events))
+        host.watch(lambda n, _, fails=number: OSError(error, "") if n == fails else None)
+        with suppress(OSError, Spoiled):
+            snapshot.save(state, "somewhere", site.home, host)
+        state.close()
+        stands = snapshot.load(site.home, site.host)
+        assert stands is not None
+        names = {"HEAD", stands.head.live, *stands.head.finished}
+        if host.calls[number : number + 1] != ["unlink"]:  # that one goes the next time
+            assert {path.name for path in site.files()} == names, (number, host.calls)
+        stands.close()
+        after = site.load()
+        site.go_on(after, len(events))
+        assert figures(after, NOW) == expected
+        after.close()
+        number += 1
+    assert number > 20
 
 
 def test_a_command_that_folds_much_leaves_a_snapshot(tmp_path: Path) -> None:

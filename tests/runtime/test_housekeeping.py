@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hosts import SteadyHost
 from workers import Site, eventually
 
@@ -67,11 +68,14 @@ def test_the_newest_are_kept_where_there_are_too_many(tmp_path: Path) -> None:
         assert left(queue) == ["done4", "done5", "dead1", "dead2"]
 
 
-def test_the_house_is_kept_by_a_process_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", [[], ["tidy"]], ids=["snapshot", "tidy"])
+def test_the_house_is_kept_by_a_process_of_its_own(tmp_path: Path, what: list[str]) -> None:
     with Queue(tmp_path / "data") as queue:
         queue.enqueue_all([{"command": "true"}] * 10)
-        command = [sys.executable, "-P", "-m", "queuectl.runtime.housekeeping", queue.home.root]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        command = [sys.executable, "-P", "-m", "queuectl.runtime.housekeeping"]
+        done = subprocess.run(
+            [*command, queue.home.root, *what], capture_output=True, text=True, timeout=60
+        )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert os.path.exists(os.path.join(queue.home.snapshots, "HEAD"))
     with Queue(queue.home.root) as again:

@@ -118,22 +118,29 @@ class FileReader:
             return ""
         return f"{header.log} {place.segment} {place.position} {place.offset} {place.crc:08x}"
 
+    def holds(self, bookmark: str) -> bool:
+        return self._look_up(bookmark)[0]
+
     def resume(self, bookmark: str) -> bool:
+        held, place = self._look_up(bookmark)
+        self._tail = place or self._tail
+        return held
+
+    def _look_up(self, bookmark: str) -> tuple[bool, Place | None]:
+        """(whether it is one of this log, the place; None where that has to be looked for)."""
         log, *numbers, crc = bookmark.split()
         segment, position, offset = map(int, numbers)
-        place = Place(segment, position, int(crc, 16), offset)
         mark = self._committed()
         if mark is None or mark.offset < offset:
-            return False
+            return False, None
         header = self.segments.headers([segment]).get(segment)
         if header is None or header.covers >= offset:
             # Rewritten or merged since: the place is looked for, as in any other log.
             headers = self.segments.headers()
-            return any(header.log == log for header in headers.values() if header)
-        if header.log != log or not self._leads_to(place):
-            return False
-        self._tail = place
-        return True
+            return any(header.log == log for header in headers.values() if header), None
+        place = Place(segment, position, int(crc, 16), offset)
+        held = header.log == log and self._leads_to(place)
+        return held, place if held else None
 
     def _leads_to(self, place: Place) -> bool:
         """Whether the line that ends there is the one that was read there."""
