@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from queuectl import instants
@@ -22,8 +23,7 @@ from queuectl.domain.job import Job
 from queuectl.domain.submission import Submission, check_queue
 from queuectl.errors import Conflict, Invalid, QueuectlError
 from queuectl.events import vocabulary as v
-from queuectl.events.log import Batch, Log
-from queuectl.host import Host
+from queuectl.events.log import Batch
 from queuectl.ids import IdMaker
 from queuectl.projections.workers import WorkerRow
 from queuectl.queueview import QueueView
@@ -49,19 +49,14 @@ class Queue(QueueView):
     Opened as `QueueView` says.
     """
 
-    def __init__(
-        self,
-        place: str | os.PathLike[str] = "./data",
-        *,
-        create: bool | None = True,
-        salvage: bool = False,
-        host: Host | None = None,
-        log: Log | None = None,
-    ) -> None:
-        super().__init__(place, create=create, salvage=salvage, host=host, log=log)
-        self._pid = self.host.pid()
-        self._ids = IdMaker()
-        self._actor = ""
+    @cached_property
+    def _ids(self) -> IdMaker:
+        return IdMaker()
+
+    @cached_property
+    def actor(self) -> str:
+        """Who acts through this process: user@host."""
+        return f"{self.host.user()}@{self.host.name()}"
 
     # ---- enqueueing
 
@@ -284,10 +279,3 @@ class Queue(QueueView):
         for name in names:
             if name.endswith(".bell"):
                 self.host.ring(os.path.join(self.home.run, name))
-
-    @property
-    def actor(self) -> str:
-        """Who acts through this process: user@host."""
-        if not self._actor:
-            self._actor = f"{self.host.user()}@{self.host.name()}"
-        return self._actor

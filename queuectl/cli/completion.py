@@ -35,7 +35,7 @@ def _completer(words: Callable[[Any], Iterable[str]]) -> Completer:
     return complete
 
 
-jobs = _completer(lambda queue: reversed([job.id for job in queue.jobs()]))
+jobs = _completer(lambda queue: (job.id for job in queue.jobs(newest_first=True)))
 """Ids, the newest first."""
 
 queues = _completer(
