@@ -45,6 +45,7 @@ _NETWORK_FILE_SYSTEMS = frozenset(
         "fuse.rclone",
     ]
 )
+Identity = tuple[int, int]
 _LINUX = sys.platform == "linux"
 _FALLOC_FL_KEEP_SIZE = 1
 
@@ -268,20 +269,25 @@ class Host(Processes):
             pass
         return None
 
-    def is_at(self, path: str, fd: int) -> bool:
+    def identity(self, fd: int) -> Identity:
+        """What tells an open file from every other, for as long as it stays open."""
+        figures = os.fstat(fd)
+        return figures.st_dev, figures.st_ino
+
+    def is_at(self, path: str, identity: Identity) -> bool:
         """Whether `path` still names that open file. Ask after locking it: the lock on a file that
         somebody has deleted since keeps nobody out who comes now."""
         try:
             there = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        return os.path.samestat(os.fstat(fd), there)
+        return (there.st_dev, there.st_ino) == identity
 
     def hold(self, path: str) -> int | None:
         """Open `path` (created if need be) and lock it for as long as the descriptor, or a child's
         copy of it, stays open; None if somebody else holds it."""
         fd = -1
-        while fd < 0 or not self.is_at(path, fd):
+        while fd < 0 or not self.is_at(path, self.identity(fd)):
             if fd >= 0:
                 os.close(fd)
             fd = self.open(path, os.O_RDWR | os.O_CREAT)

@@ -10,7 +10,6 @@ Knows neither terminal nor processes. A `Queue` belongs to one thread of one pro
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -270,12 +269,7 @@ class Queue(QueueView):
         raise Conflict("others keep changing the same job: try again")
 
     def ring(self) -> None:
-        """Wake every worker that waits, as far as they can be found: they look by themselves, too,
-        and what has just been stored must not seem to have failed."""
-        try:
-            names = self.host.names(self.home.run)
-        except OSError:
-            return
-        for name in names:
-            if name.endswith(".bell"):
-                self.host.ring(os.path.join(self.home.run, name))
+        """Wake every worker that waits: those that had started by the last look. Who starts later
+        reads the log before it waits."""
+        for worker in self.known.worker_ids:
+            self.host.ring(self.home.worker_bell(worker))

@@ -49,7 +49,7 @@ class QueueView:
         self.damage: Damaged | None = None
         self._salvage = salvage
         self._pid = self.host.pid()
-        self._clock = (instants.EARLIEST, 0.0)
+        self._clock = (0, 0.0)
         self._is_made = True
         self._has_home = log is None
         if log is None:
@@ -196,12 +196,15 @@ class QueueView:
     def now(self) -> instants.Instant:
         """The time by which jobs are due. Never behind the log, and it never stands still: a wall
         clock that was set back must not keep waiting what has been due already."""
-        at, since_s = self._clock
+        at_us, since_s = self._clock
         elapsed_s = self.host.monotonic_s() - since_s
-        wall = max(instants.from_us(self.host.now_us()), self.known.statistics.last_at)
         # Rounded down, so that the two clocks do not overtake each other by turns.
-        steady = instants.later(at, int(elapsed_s * 1000))
-        if wall >= steady:
-            self._clock = (wall, since_s + elapsed_s)
-            return wall
-        return steady
+        steady_us = at_us + int(elapsed_s * 1000) * 1000
+        wall_us = self.host.now_us()
+        last_at = self.known.statistics.last_at
+        now = instants.from_us(max(wall_us, steady_us))
+        if last_at > now:
+            now, wall_us = last_at, instants.to_us(last_at)
+        if wall_us >= steady_us:
+            self._clock = (wall_us, since_s + elapsed_s)
+        return now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from queuectl.domain import settings as rules
 from queuectl.domain.evolve import ADVANCE
@@ -112,6 +112,11 @@ class State:
         """The workers there are, with what they hold."""
         self._take_stock()
         return self._workers
+
+    @property
+    def worker_ids(self) -> Collection[str]:
+        """Their ids alone, for which no job is asked."""
+        return self._workers.rows.keys()
 
     @property
     def counts(self) -> dict[str, int]:

@@ -44,7 +44,7 @@ class Presence:
         host = self._host
         with suppress(OSError):  # the disk may be full: then a successor finds an older sign
             host.write_at(self._lock, b"%020d %020d" % (host.pid_namespace(), host.ticks()), 0)
-        return host.is_at(self._home.worker_lock(self._worker), self._lock)
+        return host.is_at(self._home.worker_lock(self._worker), host.identity(self._lock))
 
     def hold_slots(self, numbers: list[int]) -> None:
         """Add those slots to the free ones, but for those that somebody else looks at now."""

@@ -66,10 +66,10 @@ def test_a_file_that_is_deleted_before_it_is_locked_is_made_again(tmp_path: Path
     machine = Slow()
     fd = machine.hold(path)
     assert fd is not None
-    assert machine.is_at(path, fd)
+    assert machine.is_at(path, machine.identity(fd))
     assert machine.is_held(path)
     os.unlink(path)
-    assert not machine.is_at(path, fd)
+    assert not machine.is_at(path, machine.identity(fd))
     another = machine.hold(path)
     assert another is not None, "the lock on a deleted file keeps nobody out"
     machine.close(another)

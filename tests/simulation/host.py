@@ -16,7 +16,7 @@ from disk import Directory, File
 from machine import INIT, Killed, Opening, Process
 
 from queuectl import processes
-from queuectl.host import Host
+from queuectl.host import Host, Identity
 from queuectl.processes import Session
 
 _SYNC_US_MAX = 1500
@@ -182,9 +182,13 @@ class SimulatedHost(Host):
         self._step("exists", path)
         return path in self.disk.entries
 
-    def is_at(self, path: str, fd: int) -> bool:
+    def identity(self, fd: int) -> Identity:
+        self._step("identity", fd)
+        return 0, id(self._opening(fd).file)
+
+    def is_at(self, path: str, identity: Identity) -> bool:
         self._step("is_at", path)
-        return self.disk.entries.get(path) is self._opening(fd).file
+        return identity == (0, id(self.disk.entries.get(path)))
 
     def file_size(self, path: str) -> int:
         self._step("file_size", path)
@@ -258,7 +262,7 @@ class SimulatedHost(Host):
 
     def hold(self, path: str) -> int | None:
         fd = -1
-        while fd < 0 or not self.is_at(path, fd):
+        while fd < 0 or not self.is_at(path, self.identity(fd)):
             if fd >= 0:
                 self.close(fd)
             fd = self.open(path, os.O_RDWR | os.O_CREAT)

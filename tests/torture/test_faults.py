@@ -291,7 +291,7 @@ def test_every_call_of_the_host_on_files_can_be_made_to_fail() -> None:
     """The list above is whole: a new door to the disk has to be tried as well."""
     from queuectl.host import Host
 
-    known = {*FILE_CALLS, "close", "is_at", "remove_tree", "network_file_system"}
+    known = {*FILE_CALLS, "close", "identity", "is_at", "remove_tree", "network_file_system"}
     files = {
         name
         for name in vars(Host)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
+from types import TracebackType
 
 import msgspec
 
@@ -31,6 +32,24 @@ RESERVE_BYTES = 1 << 20
 LOCK_TIMEOUT_S = 30.0
 
 
+class _Exclusive:
+    """The lock of a log, to be held by `with`: made once, for every append asks for it twice."""
+
+    def __init__(self, log: FileLog) -> None:
+        self._log = log
+
+    def __enter__(self) -> None:
+        self._log._lock()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._log._unlock(error)
+
+
 class FileLog(FileReader):
     """One log in one directory, as seen by one process; `archive` is where compaction keeps what it
     changes."""
@@ -49,6 +68,8 @@ class FileLog(FileReader):
         self.lock_timeout_s = lock_timeout_s
         self.archive = Archive(archive, self.host)
         self._writing = (0, 0, -1)  # segment, generation, descriptor
+        self._exclusive = _Exclusive(self)
+        self._ready: tuple[int, Mark] | None = None  # as `_lock` found it, until the mark moves
 
     def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
         return search.find(self, self.archive, job, missing)
@@ -58,35 +79,31 @@ class FileLog(FileReader):
 
     # ---- the lock
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        self._lock()
-        try:
-            yield
-        finally:
-            self._unlock()
+    def exclusive(self) -> AbstractContextManager[None]:
+        return self._exclusive
 
     def _lock(self) -> None:
-        if self._locks == 0:
+        if self._locks:
+            self._locks += 1
+            return
+        self._lock_file()
+        # One that was deleted before it was locked keeps nobody out.
+        while self._drop_deleted():
             self._lock_file()
-            # One that was deleted before it was locked keeps nobody out.
-            while self._drop_deleted():
-                self._lock_file()
-            try:
-                self._load_mark()
-                if self._mark is not None:
-                    # Mending may accept what somebody wrote before dying: now, so that whoever
-                    # holds the lock reads it before deciding anything.
-                    with self._stopping():
-                        self._ready_to_write()
-            except BaseException:
-                self.host.unlock(self._lock_fd)
-                raise
-        self._locks += 1
+        self._locks = 1
+        try:
+            self._load_mark()
+            if self._mark is not None:
+                # Mending may accept what somebody wrote before dying: now, so that whoever holds
+                # the lock reads it before deciding anything.
+                self._ready = self._ready_to_write()
+        except BaseException as error:
+            self._unlock(error)
+            raise
 
     def _lock_file(self) -> None:
         if self._lock_fd < 0:
-            self._lock_fd = self.host.open(self.lock_path, os.O_RDWR | os.O_CREAT)
+            self._open_lock_file(os.O_RDWR | os.O_CREAT)
         if not self.host.lock(self._lock_fd, self.lock_timeout_s):
             holder = self.host.lock_holder(self._lock_fd)
             raise LockTimedOut(
@@ -95,15 +112,24 @@ class FileLog(FileReader):
                 + ": see what it does, or try again"
             )
 
-    def _unlock(self) -> None:
+    def _unlock(self, error: BaseException | None) -> None:
+        """A failed sync is never retried: this process acknowledges nothing more, and nobody
+        believes what it has written behind the mark, or that the segment's name is durable."""
+        if isinstance(error, SyncFailed):
+            if self._mark is not None and self._broken is None:
+                with suppress(OSError):
+                    self._move_mark(self._mark._replace(state=DOUBT))
+            self._broken = error
         self._locks -= 1
         if self._locks == 0:
+            self._ready = None
             self.host.unlock(self._lock_fd)
 
     def _move_mark(self, mark: Mark) -> None:
         data = mark.encode()
         self.host.write_at(self._lock_fd, data, 0)
         self._mark_bytes, self._mark, self._recorded = data, mark, mark
+        self._ready = None
 
     def _commit(self, mark: Mark) -> None:
         """Move the mark over what is durable now. Who cannot stops: the next one to append will
@@ -121,8 +147,8 @@ class FileLog(FileReader):
         count = sum(map(len, payloads))
         if not count:
             return []
-        with self.exclusive(), self._stopping():
-            fd, mark = self._ready_to_write()
+        with self._exclusive:
+            fd, mark = self._ready or self._ready_to_write()
             self._check_expected(batches, mark)
             if mark.position > self.segment_bytes_max and mark.offset >= mark.segment:
                 fd, mark = self._rotate(fd, mark)
@@ -140,19 +166,6 @@ class FileLog(FileReader):
             if caught_up:
                 self._tail = Place(mark.segment, position, crc, offset)
         return _stamp(batches, first, at)
-
-    @contextmanager
-    def _stopping(self) -> Iterator[None]:
-        """A failed sync is never retried: this process acknowledges nothing more, and nobody
-        believes what it has written behind the mark, or that the segment's name is durable."""
-        try:
-            yield
-        except SyncFailed as failed:
-            if self._mark is not None and self._broken is None:
-                with suppress(OSError):
-                    self._move_mark(self._mark._replace(state=DOUBT))
-            self._broken = failed
-            raise
 
     def _ready_to_write(self) -> tuple[int, Mark]:
         """A descriptor of the active segment that may be appended to, and the mark it ends at."""
@@ -322,7 +335,7 @@ class FileLog(FileReader):
 
     def _check_still_locked(self) -> None:
         """Acknowledge nothing that another may have overlooked, who has locked another file."""
-        if not self.host.is_at(self.lock_path, self._lock_fd):
+        if not self.host.is_at(self.lock_path, self._lock_identity):
             raise QueuectlError(
                 f"{self.lock_path} was deleted during an append, which may be lost: see what was"
                 " stored before asking again, and leave that file alone"

@@ -15,7 +15,7 @@ from queuectl.errors import Damaged, QueuectlError
 from queuectl.events import codec
 from queuectl.events.codec import BadLine
 from queuectl.events.vocabulary import Event
-from queuectl.host import Host
+from queuectl.host import Host, Identity
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 BROKEN_CHAIN = "it does not go on from the segment before"
@@ -51,6 +51,7 @@ class FileReader:
         self.host = host
         self._boot = host.boot_id()
         self._lock_fd = -1
+        self._lock_identity: Identity = (0, 0)
         self._locks = 0
         """How many times this process holds the lock: then the mark stands still."""
         self._mark: Mark | None = None
@@ -306,7 +307,7 @@ class FileReader:
     def _drop_deleted(self) -> bool:
         """Let go of a lock file that somebody has deleted, and of what was known by its mark;
         whether there was one. It keeps nobody out any more, and its mark stands still."""
-        if self._lock_fd < 0 or self.host.is_at(self.lock_path, self._lock_fd):
+        if self._lock_fd < 0 or self.host.is_at(self.lock_path, self._lock_identity):
             return False
         self.close()
         self._mark, self._mark_bytes = None, b""
@@ -335,17 +336,21 @@ class FileReader:
         self._broken = damage or self._broken
         self._mark_bytes, self._mark, self._recorded = data, mark, recorded
 
+    def _open_lock_file(self, flags: int) -> None:
+        self._lock_fd = self.host.open(self.lock_path, flags)
+        self._lock_identity = self.host.identity(self._lock_fd)
+
     def _read_mark(self) -> bytes:
         """The start of the lock file; empty where there is none."""
         if self._lock_fd < 0:
             try:
-                self._lock_fd = self.host.open(self.lock_path, os.O_RDWR)
+                self._open_lock_file(os.O_RDWR)
             except FileNotFoundError:
                 return b""
             except OSError as error:
                 if error.errno not in _READ_ONLY:
                     raise
-                self._lock_fd = self.host.open(self.lock_path, os.O_RDONLY)
+                self._open_lock_file(os.O_RDONLY)
         for _ in range(_MARK_READS):
             data = self.host.read_at(self._lock_fd, marks.SIZE, 0)
             if not data or data == self._mark_bytes or marks.decode(data):
