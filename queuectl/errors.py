@@ -49,7 +49,8 @@ class Damaged(QueuectlError):
 
     _message = (
         "the log is damaged: {why} in {file} at byte {position}, after event {offset};"
-        " everything before it is intact and readable, nothing will be appended"
+        " everything before it is intact and readable, nothing will be appended until"
+        " queuectl log repair has been run"
     )
 
     def __init__(self, why: str, *, file: str, position: int, offset: int) -> None:
@@ -70,6 +71,12 @@ class ArchiveDamaged(Damaged):
         "the archive is damaged: {why} in {file} at byte {position} of what was compressed, after"
         " event {offset}"
     )
+
+
+class Disproved(QueuectlError):
+    """The log does not hold what it should: a past that was noted down, or what else says."""
+
+    exit_code = 7
 
 
 class Newer(QueuectlError):
@@ -100,3 +107,12 @@ class Conflict(QueuectlError):
 
 class Compacted(Exception):
     """The log was compacted since a fold of it began, which has to begin anew; never gets far."""
+
+
+class Illegal(Exception):
+    """An event that cannot have happened to its job; `Damaged` where its place is known."""
+
+    def __init__(self, why: str, offset: int) -> None:
+        super().__init__(why)
+        self.why = why
+        self.offset = offset

@@ -329,6 +329,22 @@ class LogCompacted(Event, tag="log.compacted", frozen=True, kw_only=True, omit_d
     """The longest running time."""
 
 
+class LogRepaired(Event, tag="log.repaired", frozen=True, kw_only=True, omit_defaults=True):
+    """Stands for events that were lost with damaged bytes, or tells at the end of the log that
+    somebody had it repaired."""
+
+    lost_from: int = 0
+    """The first event that is lost; the last one is this event's own offset. 0 for none."""
+    file: str = ""
+    """The name of the file that was damaged."""
+    repaired_at: str = ""
+    """When it was repaired: `at` is that of the event before."""
+    actor: str = ""
+    """Who asked for it: user@host."""
+    reason: str = ""
+    """What was wrong."""
+
+
 Fact = Event
 """The same structs, before the log has given them an offset and a time."""
 
@@ -352,6 +368,7 @@ AnyEvent = Union[  # noqa: UP007 - msgspec reads it at run time
     QueuePaused,
     QueueResumed,
     LogCompacted,
+    LogRepaired,
 ]
 
 Facts = Sequence[Fact]

@@ -228,7 +228,8 @@ def test_log(played: Shell) -> None:
     ]
     report = played.ok("log", "verify", "--json").json
     assert (report["events"], report["head"]) == (len(events), events[-1]["offset"])
-    assert played.ok("log", "verify").out == f"head {report['head']} crc {report['crc']}\n"
+    anchor = f"head {report['head']} crc {report['crc']} sha256 {report['sha256']}\n"
+    assert played.ok("log", "verify").out == anchor
 
 
 def test_settings(played: Shell) -> None:

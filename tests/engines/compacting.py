@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from conformance import batch, everything
 from filelogs import FileLog
 from hosts import Untroubled
+from msgspec.structs import replace
 
 from queuectl.engines.file.compaction import Rewriting, compact
+from queuectl.events import codec
 from queuectl.events.log import Batch
 from queuectl.events.vocabulary import Event, JobCompleted, JobEnqueued, LogCompacted
 from queuectl.host import Host
@@ -44,12 +46,14 @@ class Forget:
         )
 
 
-def write(root: Path, host: Host | None = None) -> list[Path]:
+def write(root: Path) -> list[Path]:
     """A log of some segments under `root`, the first ones with more to forget; returns them."""
     (root / "log").mkdir(parents=True)
-    log = FileLog(str(root / "log"), host or Untroubled(), segment_bytes_max=SIZE)
+    host = Untroubled()
+    log = FileLog(str(root / "log"), host, segment_bytes_max=SIZE)
     for names in ("abcd", "bcdgk", "b", "kgg", "bdbd", "ea", "gfk", "aef", "ahib", "lmnc", "ace"):
         log.append([batch(*names)])
+        host.advance(1)
         log.append([Batch([JobCompleted(job=job, run_ms=7) for job in names[:3]]), batch("k")])
     log.close()
     return segments(root)
@@ -111,3 +115,12 @@ def spoil(archive: Path, how: str) -> None:
         "no gzip": b"x" * len(data),
     }
     archive.write_bytes(changed[how])
+
+
+def forge(path: Path, edit: Callable[[list[bytes]], None], **header: Any) -> None:
+    """Change a segment as somebody does who makes every checksum in it right again."""
+    first, *lines = path.read_bytes().split(b"\n")[:-1]
+    bodies = [line[codec.BODY :] for line in lines]
+    edit(bodies)
+    start, crc = codec.frame_header(replace(codec.decode_header(first)[0], **header))
+    path.write_bytes(start + codec.rechain(bodies, crc)[0])

@@ -31,6 +31,7 @@ OWN_DOORS = {
     "processes.py": "the part of the door for processes",
     "cli/__init__.py": "its own standard output, when the reader of it has gone",
     "cli/enqueue.py": "the file that --file names",
+    "cli/log/verify.py": "the file that --anchor names",
     "cli/log/progress.py": "how often a progress bar is drawn",
     "cli/status.py": "how often --watch draws",
 }

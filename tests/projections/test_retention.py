@@ -19,8 +19,10 @@ from queuectl import Queue, instants
 from queuectl.domain import commands as c
 from queuectl.engines.file import FileLog
 from queuectl.engines.file.compaction import compact
+from queuectl.engines.file.verify import verify
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch, Log
+from queuectl.projections.audit import Audit
 from queuectl.projections.retention import Retention
 from queuectl.projections.state import State
 
@@ -109,6 +111,9 @@ class TwoQueuesOnACompactedLog(TwoQueuesOnOneLog):
         expected = figures(original, now)
         for state in (replayed, *(queue.state for queue in self.queues)):
             assert figures(state, now) == expected
+        report = verify(self.logs[0], lambda: Audit(self.queues[0].known, self.log.compactions()))
+        assert report.missing == []
+        assert report.head == original.offset
         for log in self.logs:
             log.close()
         shutil.rmtree(self.directory)

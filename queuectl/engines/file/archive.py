@@ -62,6 +62,10 @@ class Archive(Shelf):
         finally:
             self._host.close(fd)
 
+    def size(self, first: int) -> int:
+        """Bytes that an archived segment takes."""
+        return self._host.file_size(self.path(first))
+
     def header(self, first: int) -> Header | None:
         """The first line of an archived segment; None where it cannot be read."""
         try:
@@ -80,6 +84,8 @@ class Archive(Shelf):
         done = 0
         try:
             for packed in self.pieces(fd, 0, self._host.size(fd)):
+                if unpacking.eof:
+                    raise self._damage("something follows its end", first, done)
                 while not unpacking.eof:
                     piece = unpacking.decompress(packed, _PIECE_BYTES)
                     packed = unpacking.unconsumed_tail
@@ -88,12 +94,12 @@ class Archive(Shelf):
                         yield piece
                     if not packed and len(piece) < _PIECE_BYTES:
                         break
-                if unpacking.unused_data:
-                    raise self._damage("something follows its end", first, done)
         except zlib.error as error:
             raise self._damage(f"it cannot be decompressed ({error})", first, done) from None
         if not unpacking.eof:
             raise self._damage("it is cut short", first, done)
+        if unpacking.unused_data:
+            raise self._damage("something follows its end", first, done)
 
     def _damage(self, why: str, first: int, position: int) -> ArchiveDamaged:
         return ArchiveDamaged(why, file=self.path(first), position=position, offset=first - 1)

@@ -7,8 +7,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
+from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.reader import FileReader
-from queuectl.errors import Damaged
+from queuectl.errors import ArchiveDamaged, Damaged
 from queuectl.events import codec
 from queuectl.events.codec import BadLine, Header
 from queuectl.events.vocabulary import Event
@@ -125,6 +126,18 @@ class Content:
         self.at = at
         return None
 
+    def find(self, offset: int) -> tuple[int, bytes]:
+        """(position, line with its newline) of an event; an empty line where it is not there."""
+        for piece, events in self:
+            if events[-1].offset >= offset:
+                position = self.position - len(piece)
+                for event, line in zip(events, piece.split(b"\n"), strict=False):
+                    if event.offset == offset:
+                        return position, line + b"\n"
+                    position += len(line) + 1
+                break
+        return self.position, b""
+
     def damage(self, why: str) -> Damaged:
         return self._damaged(why, file=self.file, position=self.position, offset=self.offset)
 
@@ -137,6 +150,8 @@ class Content:
         named = header.log, header.previous_crc, header.previous_sha256
         if named != (self.header.log, self.sealed_crc, self.sealed_sha256):
             raise self.damage("the next segment names another one than this as its predecessor")
+        if header.at < self.at:
+            raise self.damage("time runs backwards to the next segment")
 
     # ---- known once it is through
 
@@ -164,3 +179,8 @@ class Content:
 def content_of(log: FileReader, first: int) -> Content:
     """What counts of a segment of that log."""
     return Content(log.pieces(first), first, log.segments.path(first))
+
+
+def archived_content(archive: Archive, first: int) -> Content:
+    """An archived segment. Raises `ArchiveDamaged`."""
+    return Content(archive.read(first), first, archive.path(first), ArchiveDamaged)

@@ -1,60 +1,248 @@
-"""Checks every byte of a log that is supposed to be durable, and says what it has seen."""
+"""Checks every byte of a log that is supposed to be durable, and of its archive, and says what it
+has seen. What the events mean is for others to check: they are shown every one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Protocol
 
-from queuectl.engines.file.content import content_of
+from queuectl.engines.file.content import Content, archived_content, content_of
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.segments import counting
-from queuectl.errors import Damaged
+from queuectl.errors import Compacted, Damaged, Illegal
+from queuectl.events import codec
+from queuectl.events.vocabulary import Event, LogCompacted, LogRepaired
+
+_TRIES = 5
+"""How often to begin anew because the log was compacted meanwhile."""
+Progress = Callable[[int, int], None]
+See = Callable[[Sequence[Event]], None]
 
 
-class Report(NamedTuple):
+class Auditor(Protocol):
+    """Looks at what the events mean; raises `Illegal` for one that cannot have happened."""
+
+    def see(self, events: Sequence[Event]) -> None:
+        """What stands in the log."""
+
+    def see_original(self, events: Sequence[Event]) -> None:
+        """What stood in the log before it was compacted, as far as the archive goes back whole."""
+
+    def finish(self, *, complete: bool) -> None:
+        """All was seen, and if `complete` from the first event on as it was."""
+
+
+class Unaudited:
+    """Does not care what the events mean."""
+
+    def see(self, events: Sequence[Event]) -> None:
+        pass
+
+    see_original = see
+
+    def finish(self, *, complete: bool) -> None:
+        pass
+
+
+@dataclass
+class Report:
     """What was checked."""
 
-    segments: int
-    events: int
-    size: int
+    segments: int = 0
+    events: int = 0
+    size: int = 0
     """Bytes read."""
-    head: int
+    archives: int = 0
+    archive_size: int = 0
+    """Bytes that were compressed in it."""
+    missing: list[tuple[int, int]] = field(default_factory=list)
+    """From which event to which the originals are not in the archive."""
+    head: int = 0
     """The last offset."""
-    crc: str
+    crc: str = "00000000"
     """The crc of the last line, which covers all lines before it."""
+    sha256: str = ""
+    """Of the original of the segment that the last event stands in, up to the end of its line."""
 
 
-def verify(log: FileLog, progress: Callable[[int, int], None] | None = None) -> Report:
+def verify(
+    log: FileLog,
+    auditor: Callable[[], Auditor] = Unaudited,
+    progress: Progress = lambda done, total: None,
+) -> Report:
     """Check segment by segment: the chain of lines, of headers and of whole-file hashes, that no
-    event is missing, that time does not run backwards, and that no batch is cut short.
+    event is missing but where it was taken out, that time does not run backwards, that no batch is
+    cut short; that archives are what the log says of them, and hold every line that is left.
 
+    `auditor` makes one who looks at the events, again should the log be compacted meanwhile.
     `progress` hears (bytes read, bytes in all). Raises `Damaged` at the first thing wrong.
     """
-    headers = log.segments.headers()
-    firsts = counting(headers)
-    if not headers and not log.active():
-        return Report(0, 0, 0, 0, "00000000")
-    _check_ends(log, firsts)
-    total = sum(map(log.durable_size, firsts))
-    done = events_seen = 0
-    for first, following in pairwise([*firsts, 0]):
-        content = content_of(log, first)
-        for _, events in content:
-            events_seen += len(events)
-            if progress is not None:
-                progress(done + content.size, total)
-        if following:
-            content.check_seam(following, headers[following])
-        done += content.size
-    if done < total:
-        raise content.damage(f"{total - done} bytes that were acknowledged are gone")
-    return Report(len(firsts), events_seen, total, content.through, f"{content.crc:08x}")
+    tries = _TRIES
+    while True:
+        tries -= 1
+        compactions = log.compactions()
+        try:
+            return Verification(log, auditor(), progress).run()
+        except (Damaged, Compacted):
+            if not tries or log.compactions() == compactions:
+                raise
 
 
-def _check_ends(log: FileLog, firsts: list[int]) -> None:
-    """Check that the first segment and the active one are there."""
-    for first in (1, log.active()):
-        if first not in firsts:
-            file = log.segments.path(first)
-            raise Damaged("a file is gone", file=file, position=0, offset=first - 1)
+class Verification:
+    """One run over a log."""
+
+    def __init__(
+        self, log: FileLog, auditor: Auditor, progress: Progress = lambda done, total: None
+    ) -> None:
+        self.log = log
+        self._auditor = auditor
+        self._progress = progress
+        self._report = Report()
+        self._headers = log.segments.headers()
+        self._firsts = counting(self._headers)
+        self.archived = log.archive.list()
+        self._complete = True
+        """Whether every original has been seen so far."""
+        self._done = 0
+        self._total = 0
+
+    def run(self) -> Report:
+        log, report = self.log, self._report
+        if self._firsts or log.active():
+            self._check_ends()
+            self._total = report.size = sum(map(log.durable_size, self._firsts))
+            self._total += sum(log.archive.size(first) for first in self.archived)
+            read = 0
+            for first, following in pairwise([*self._firsts, 0]):
+                content = self.segment(first)
+                read += content.size
+                if following:
+                    content.check_seam(following, self._headers[following])
+                self._take_head(content)
+            if read < report.size:
+                raise content.damage(f"{report.size - read} bytes that were acknowledged are gone")
+        try:
+            self._auditor.finish(complete=self._complete)
+        except Illegal as illegal:
+            raise self._damage_at(illegal) from None
+        report.segments = len(self._firsts)
+        return report
+
+    def _check_ends(self) -> None:
+        """Check that the first segment and the active one are there."""
+        for first in (1, self.log.active()):
+            if first not in self._firsts:
+                file = self.log.segments.path(first)
+                raise Damaged("a file is gone", file=file, position=0, offset=first - 1)
+
+    def _take_head(self, content: Content) -> None:
+        report = self._report
+        if content.offset >= content.first or not report.sha256:
+            report.head = content.through
+            report.crc, report.sha256 = content.sealed_crc, content.sealed_sha256
+
+    def content(self, first: int) -> Content:
+        return content_of(self.log, first)
+
+    def segment(self, first: int) -> Content:
+        """Check a segment, and what the archive has of it. Raises `Damaged`."""
+        content = self.content(first)
+        header = self._headers[first]
+        if header is not None and content.header != header:
+            raise content.damage("it changed while it was read")
+        rewritten = bool(content.header.sealed_sha256)
+        lines: dict[bytes, tuple[int, int]] = {}
+        for piece, events in content:
+            self._report.events += len(events)
+            self._show(self._auditor.see, events)
+            if rewritten:
+                lines |= _bodies(piece, events, content.position - len(piece))
+            elif self._complete:
+                self._show(self._auditor.see_original, events)
+            self._progress(self._done + content.size, self._total)
+        self._done += content.size
+        if rewritten:
+            self._originals(content, lines)
+        return content
+
+    def _show(self, see: See, events: Sequence[Event]) -> None:
+        try:
+            see(events)
+        except Illegal as illegal:
+            raise self._damage_at(illegal) from None
+
+    def _damage_at(self, illegal: Illegal) -> Damaged:
+        """Where that event stands: in the log, or only in the archive any more."""
+        first = max(one for one in self._firsts if one <= illegal.offset)
+        content = self.content(first)
+        position, line = content.find(illegal.offset)
+        if not line:
+            first = max(one for one in self.archived if one <= illegal.offset)
+            content = archived_content(self.log.archive, first)
+            position, _ = content.find(illegal.offset)
+        kind = type(content.damage(""))
+        return kind(illegal.why, file=content.file, position=position, offset=illegal.offset - 1)
+
+    def _originals(self, content: Content, lines: dict[bytes, tuple[int, int]]) -> None:
+        """Check a rewritten segment against its originals; `lines` are those that it has left."""
+        header = content.header
+        seam: _Seam | None = (header.previous_crc, header.previous_sha256)
+        following = content.first
+        gaps: list[tuple[int, int]] = []
+        for first in (one for one in self.archived if content.first <= one <= header.covers):
+            if first > following:
+                gaps.append((following, first - 1))
+                seam, self._complete = None, False
+            original = self._original(first, seam, lines)
+            following = original.through + 1
+            seam = (original.sealed_crc, original.sealed_sha256)
+        if following <= header.covers:
+            gaps.append((following, header.covers))
+            self._complete = False
+        elif seam != (header.sealed_crc, header.sealed_sha256):
+            raise original.damage("it is not the original of what the log has in its place")
+        for offset, position in lines.values():
+            if not any(start <= offset <= end for start, end in gaps):
+                why = "a line is not what it was in the original, which is in the archive"
+                file = content.file
+                raise Damaged(why, file=file, position=position, offset=offset - 1)
+        self._report.missing += gaps
+
+    def _original(
+        self, first: int, seam: _Seam | None, lines: dict[bytes, tuple[int, int]]
+    ) -> Content:
+        """Check an archived segment, and take its lines out of `lines`."""
+        original = archived_content(self.log.archive, first)
+        header = original.header
+        if seam is not None and seam != (header.previous_crc, header.previous_sha256):
+            raise original.damage("it does not go on from the segment before")
+        if header.sealed_sha256:
+            # Its own original was lost before it got here.
+            self._complete = False
+        for piece, events in original:
+            if self._complete:
+                self._show(self._auditor.see_original, events)
+            for body in _bodies(piece, events, 0):
+                lines.pop(body, None)
+                lines.pop(codec.ends_batch(body), None)
+            self._progress(self._done, self._total)
+        self._done += self.log.archive.size(first)
+        self._report.archives += 1
+        self._report.archive_size += original.size
+        return original
+
+
+_Seam = tuple[str, str]
+"""The crc and the SHA-256 by which a segment names the one before it."""
+
+
+def _bodies(piece: bytes, events: Sequence[Event], position: int) -> dict[bytes, tuple[int, int]]:
+    """The bodies of lines with their offsets and positions, but for those that stand for others."""
+    found = {}
+    for event, line in zip(events, piece.split(b"\n"), strict=False):
+        if not isinstance(event, LogCompacted | LogRepaired):
+            found[line[codec.BODY :]] = event.offset, position
+        position += len(line) + 1
+    return found

@@ -1,0 +1,105 @@
+"""Anchors: what was noted down about a log elsewhere, and whether today's log still has that past.
+
+A chain of checksums alone accepts a log whose end was cut off. An anchor does not: it names an
+event, and the SHA-256 of the segment that this event stands in, from the first byte to the end of
+its line. The first line of a segment names the SHA-256 of the one before, so that covers all there
+was. It can be computed again when the log has grown and was compacted: the archive has originals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from queuectl.engines.file.archive import Archive
+from queuectl.engines.file.content import Content, archived_content, content_of
+from queuectl.engines.file.log import FileLog
+from queuectl.engines.file.segments import counting
+from queuectl.errors import Disproved, Invalid, QueuectlError
+
+_FORM = re.compile(r"head (\d{1,20}) crc ([0-9a-f]{8}) sha256 ([0-9a-f]{64})")
+
+
+class Anchor(NamedTuple):
+    """An event that was the last one, and what there was up to it."""
+
+    head: int
+    crc: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"head {self.head} crc {self.crc} sha256 {self.sha256}"
+
+
+def parse(text: str) -> Anchor:
+    """The anchor in a line. Raises `Invalid`."""
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise Invalid(
+            f"{text.strip()!r} is no anchor: it is a line that `queuectl log verify` has printed,"
+            " head … crc … sha256 …"
+        )
+    return Anchor(int(match[1]), match[2], match[3])
+
+
+def prove(log: FileLog, anchor: Anchor) -> None:
+    """Show that the log still holds the past that `anchor` names.
+
+    Raises `Disproved` where it does not, `Damaged` where it cannot be read, and `QueuectlError`
+    where that can no longer be told.
+    """
+    offset = anchor.head
+    if not offset:
+        return
+    head = log.head()
+    if offset > head:
+        raise Disproved(
+            f"the log ends with event {head}, and the anchor names event {offset}: the end of the"
+            " log has been cut off"
+        )
+    headers = log.segments.headers()
+    first = max(one for one in counting(headers) if one <= offset)
+    header = headers[first]
+    if header is None or not header.sealed_sha256:
+        found = _anchor_in(content_of(log, first), log.pieces(first), offset)
+    elif offset == header.covers:
+        found = Anchor(offset, header.sealed_crc, header.sealed_sha256)
+    else:
+        found = _anchor_in_archive(log.archive, first, offset)
+    if found != anchor:
+        raise Disproved(
+            f"event {offset} and what came before it are not what the anchor says: the log was"
+            " written anew or altered"
+        )
+
+
+def _anchor_in_archive(archive: Archive, first: int, offset: int) -> Anchor:
+    """From the original, where a segment from `first` on was rewritten."""
+    kept = max((one for one in archive.list() if first <= one <= offset), default=0)
+    content = archived_content(archive, kept) if kept else None
+    if content is not None and not content.header.sealed_sha256:
+        found = _anchor_in(content, archive.read(kept), offset)
+        if found is not None:
+            return found
+    raise QueuectlError(
+        f"event {offset} was compacted, and the segment it stood in is not in the archive any more:"
+        " whether the anchor is right cannot be told"
+    )
+
+
+def _anchor_in(content: Content, pieces: Iterator[bytes], offset: int) -> Anchor | None:
+    """What `log verify` said of the segment when that event was the last one; None where it is
+    not there. `pieces` are the same bytes once more."""
+    position, line = content.find(offset)
+    if not line:
+        return None
+    digest = hashlib.sha256()
+    left = position + len(line)
+    for piece in pieces:
+        digest.update(piece[:left])
+        left -= min(left, len(piece))
+        if not left:
+            break
+    return Anchor(offset, line[8:16].decode(), digest.hexdigest())
