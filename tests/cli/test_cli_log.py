@@ -134,3 +134,130 @@ def test_damage_is_told_and_nothing_is_compacted(old: Shell) -> None:
     assert (answer.code, answer.out) == (7, "")
     assert str(segment) in answer.err
     assert tree(old.directory) == before
+
+
+# ---- verify
+
+
+def test_what_verify_tells(old: Shell) -> None:
+    old.ok("log", "compact")
+    answer = old.ok("log", "verify")
+    document = old.ok("log", "verify", "--json").json
+    anchor = "head {head} crc {crc} sha256 {sha256}".format(**document)
+    assert answer.out == f"{anchor}\n"
+    assert "archived" in answer.err and "replay gives what is known" in answer.err
+    assert document["archives"] == len(list((old.data / "archive").iterdir()))
+    assert document["missing"] == []
+    next((old.data / "archive").iterdir()).unlink()
+    assert "not in the archive any more" in old.ok("log", "verify").err
+
+
+def test_anchors_on_the_command_line_and_in_a_file(old: Shell) -> None:
+    kept = ""
+    for number in range(3):
+        line = old.ok("log", "verify").out
+        assert old.ok("log", "verify", "--anchor", line).out == line
+        kept += line
+        old.add("--id", f"new{number}", "true")
+    (old.directory / "anchors").write_text(kept)
+    old.ok("log", "compact")
+    answer = old.ok("log", "verify", "--anchor", "anchors")
+    assert "the past of 3 anchors" in answer.err
+    for path in files(old)[-1:]:
+        path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[:-3]) + b"\n")
+    (old.data / "log" / "LOCK").unlink()
+    answer = old("log", "verify", "--anchor", "anchors")
+    assert (answer.code, answer.out) == (7, "")
+    assert "cut off" in answer.err
+
+
+@pytest.mark.parametrize("text", ["nonsense", "head 1 crc 00000000"])
+def test_what_is_no_anchor_is_refused(old: Shell, text: str) -> None:
+    answer = old("log", "verify", "--anchor", text)
+    assert answer.code == 2
+    assert "is no anchor" in answer.err
+    (old.directory / "empty").write_bytes(b"\n")
+    assert old("log", "verify", "--anchor", "empty").code == 2
+    (old.directory / "bytes").write_bytes(b"\xff\xfe")
+    assert old("log", "verify", "--anchor", "bytes").code == 2
+    assert old("log", "verify", "--anchor", ".").code == 2
+
+
+# ---- repair
+
+
+def spoil(shell: Shell, job: str = "job18") -> Path:
+    """Damage the line that says how a job ended."""
+    line = b'"type":"job.completed","job":"%s"' % job.encode()
+    path = next(path for path in files(shell) if line in path.read_bytes())
+    path.write_bytes(path.read_bytes().replace(line, line.replace(b"type", b"tipe")))
+    return path
+
+
+def test_repair_shows_what_it_would_do_and_does_it_when_told(old: Shell) -> None:
+    path = spoil(old)
+    assert old("status").code == 7
+    before = tree(old.directory)
+    shown = old.ok("log", "repair")
+    assert path.name in shown.out and "lost: event " in shown.out
+    assert "--yes" in shown.err
+    after = tree(old.directory)
+    after.pop("data/log/COMPACTING")
+    assert after == before
+    document = old.ok("log", "repair", "--json").json
+    assert document["repaired"] is False
+    done = old.ok("log", "repair", "--yes")
+    assert done.out == shown.out
+    assert "aside-" in done.err
+    assert old.ok("log", "verify").out
+    assert old.ok("status")
+    assert old.add("--id", "after", "true") == "after"
+    assert "nothing to repair" in old.ok("log", "repair").err
+    events = old.ok("log", "tail", "-n", "0", "--json").json
+    told = [event for event in events if event["type"] == "log.repaired"]
+    assert [event.get("lost_from", 0) > 0 for event in told] == [True, False]
+    assert all("@" in event["actor"] for event in told)
+
+
+def test_a_job_whose_end_is_lost_runs_again(old: Shell) -> None:
+    # It is one of the few that were not purged.
+    spoil(old, "job129")
+    answer = old.ok("log", "repair", "-y")
+    assert "1 run is lost" in answer.err
+    job = old.ok("show", "job129", "--json").json
+    assert job["state"] == "pending"
+    assert old.ok("log", "verify").out
+
+
+def test_repair_with_an_archive_loses_nothing(old: Shell) -> None:
+    before = answers(old)
+    old.ok("log", "compact")
+    path = files(old)[0]
+    path.write_bytes(path.read_bytes()[:-100])
+    document = old.ok("log", "repair", "--yes", "--json").json
+    assert document["repaired"] is True
+    assert [mending["lost"] for mending in document["mendings"]] == [[]] * len(document["mendings"])
+    assert answers(old) == before
+    assert old.ok("log", "verify").out
+
+
+def test_repair_asks_on_a_terminal(old: Shell) -> None:
+    spoil(old)
+    answer = old.terminal("log", "repair", keys=b"n\n")
+    assert "repair it so?" in answer.out and answer.code == 0
+    assert old("status").code == 7
+    assert old.terminal("log", "repair", keys=b"y\n").code == 0
+    assert old("status").code == 0
+
+
+def test_repair_is_refused_beside_a_worker(old: Shell) -> None:
+    (old.data / "run").mkdir(exist_ok=True)
+    host = Untroubled()
+    lock = host.hold(str(old.data / "run" / "01kbmkrhhx6cq4f2t0vza9mw7e"))
+    spoil(old)
+    answer = old("log", "repair", "--yes")
+    assert answer.code == 4
+    assert "worker 01kbmkrhhx6cq4f2t0vza9mw7e is running" in answer.err
+    assert lock is not None
+    host.close(lock)
+    assert old.ok("log", "repair", "--yes")

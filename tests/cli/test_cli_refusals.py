@@ -317,7 +317,7 @@ def test_bad_input_of_a_process(
 READING = """
     status | status --json | status --watch | list | list --json | ls | show x | logs x | logs -f x
     history x | wait x | stats | metrics | dlq | dlq list | queue | queue list | worker list
-    log segments | log tail | log tail -f | log verify | log compact | doctor
+    log segments | log tail | log tail -f | log verify | log compact | log repair | doctor
     worker stop | worker --stop | cancel x | cancel --all | retry x | retry --all
     dlq retry x | dlq retry --all | dlq purge --all
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from queuectl.engines.file.shelf import Shelf
 from queuectl.errors import Damaged
@@ -83,6 +83,14 @@ class Segments(Shelf):
         for piece in self.pieces(fd, 0, size):
             digest.update(piece)
         return digest.hexdigest()
+
+    def whole(self, first: int) -> Iterator[bytes]:
+        """All bytes of a segment, in pieces."""
+        fd = self.open(first)
+        try:
+            yield from self.pieces(fd, 0, self._host.size(fd))
+        finally:
+            self.close(fd)
 
     def read(self, fd: int, start: int, end: int) -> bytes:
         """The bytes from `start` to `end`; fewer where the file is shorter."""

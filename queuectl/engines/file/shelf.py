@@ -87,19 +87,23 @@ class Shelf:
 
     def keep_aside(self, name: str, content: bytes) -> None:
         """Keep bytes that are no longer part of a file, for who looks later."""
+        path = os.path.join(self.directory, f"{name}-{self._host.random(4).hex()}")
+        self._host.close(self.store(path, [content]))
+
+    def store(self, path: str, pieces: Iterable[bytes]) -> int:
+        """A new file with these bytes, not synced; returns its descriptor."""
         host = self._host
-        path = os.path.join(self.directory, f"{name}-{host.random(4).hex()}")
         fd = -1
         try:
             fd = host.create(path)
-            self._write(fd, content)
+            for piece in pieces:
+                self._write(fd, piece)
         except OSError as error:
             if fd >= 0:
+                host.close(fd)
                 self._discard(path)
             raise self._meant(error) from None
-        finally:
-            if fd >= 0:
-                host.close(fd)
+        return fd
 
     def _write(self, fd: int, content: bytes) -> None:
         written = 0

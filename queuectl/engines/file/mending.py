@@ -1,0 +1,351 @@
+"""Finds what is wrong with each segment of a log, and what is to stand in its place.
+
+Damage in one place costs what stood in that place: each line that verifies by itself is kept. Where
+the archive has the original, it costs nothing. Offsets are never given twice, not even those of
+events that are lost: one event `log.repaired` has the last of them. Changes nothing; knows no jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from itertools import pairwise
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from queuectl import instants
+from queuectl.engines.file import recovery
+from queuectl.engines.file.content import Content, archived_content
+from queuectl.engines.file.log import FileLog
+from queuectl.engines.file.mark import DOUBT, OK, Mark
+from queuectl.engines.file.recovery import Accepted
+from queuectl.engines.file.salvage import Line, salvage
+from queuectl.engines.file.segments import counting
+from queuectl.engines.file.verify import Unaudited, Verification
+from queuectl.errors import ArchiveDamaged, Damaged
+from queuectl.events import codec
+from queuectl.events.codec import Header
+from queuectl.events.vocabulary import LogCompacted, LogRepaired
+
+_LAST = (1 << 63) - 1
+Seam = tuple[str, str]
+"""The crc and the SHA-256 by which a segment names the one before it."""
+_BEGINNING: Seam = ("00000000", "")
+Range = tuple[int, int]
+
+
+class Mending(NamedTuple):
+    """A file that is not what it should be, and what becomes of it."""
+
+    file: str
+    wrong: str
+    remedy: str
+    lost: list[Range]
+    """From which event to which they are lost."""
+
+
+@dataclass
+class Plan:
+    """What a repair would do."""
+
+    mendings: list[Mending] = field(default_factory=list)
+    contents: dict[int, Callable[[], Iterable[bytes]]] = field(default_factory=dict)
+    """The segments to put in place, in this order, and where their bytes come from."""
+    archives: list[int] = field(default_factory=list)
+    """Files of the archive that are worth nothing."""
+    mark: Mark | None = None
+    """Where the log ends then, if that is to be said anew."""
+
+
+class _Verification(Verification):
+    """Looks at all there is, whatever the lock file says."""
+
+    def content(self, first: int) -> Content:
+        segments = self.log.segments
+        return Content(segments.whole(first), first, segments.path(first))
+
+
+class Planning:
+    """Goes through a log from its first segment to its last; `mark` is what the lock file says."""
+
+    def __init__(self, log: FileLog, mark: Mark | None, actor: str) -> None:
+        self._log = log
+        self._segments = log.segments
+        self._mark = mark
+        self._boot = log.host.boot_id()
+        self._event = LogRepaired(repaired_at=instants.from_us(log.host.now_us()), actor=actor)
+        self._headers = self._segments.headers()
+        self._firsts = counting(self._headers)
+        known = [header.log for header in self._headers.values() if header is not None]
+        self._identity = known[0] if known else log.host.random(16).hex()
+        self._plan = Plan()
+        self._verification = _Verification(log, Unaudited())
+        self._undoing = False
+        """Whether segments that were rewritten get their originals back from here on."""
+        self._seam = _BEGINNING
+        """By what the next segment has to name the one before it."""
+        self._through = 0
+        """The last event that is accounted for."""
+        self._at = ""
+        """Its time."""
+        self._size = 0
+        """How long the segment is that was made last."""
+
+    def plan(self) -> Plan:
+        for first, following in pairwise([*self._firsts, 0]):
+            if first > self._through + 1:
+                self._fill(first - 1, self._headers[first])
+            if following:
+                self._look_at_sealed(first, following)
+            else:
+                self._look_at_active(first)
+        mark = self._mark
+        if mark is not None:
+            begun = mark.boot == self._boot and mark.segment > max(self._firsts, default=0)
+            if begun or mark.offset > self._through:
+                self._fill(mark.offset, None)
+        return self._plan
+
+    # ---- sealed segments
+
+    def _look_at_sealed(self, first: int, following: int) -> None:
+        header, after = self._headers[first], self._headers[following]
+        named = _named(after) if after is not None else None
+        if self._undoing and header is not None and header.sealed_sha256:
+            self._restore(first, following - 1, named, "what belongs to it was put back")
+            return
+        try:
+            content = self._verified(first)
+            self._check_seams(content, following, named)
+        except Damaged as damage:
+            wrong = f"{damage.why} at byte {damage.position}"
+            rewritten = header is None or bool(header.sealed_sha256)
+            if self._can_restore(first, following - 1, named, rewritten):
+                self._restore(first, following - 1, named, wrong)
+            else:
+                self._rewrite(first, following - 1, named, wrong)
+            return
+        self._seam, self._through, self._at = _seam_of(content), content.through, content.at
+
+    def _verified(self, first: int) -> Content:
+        """A segment in which nothing is wrong; archives in which something is are put aside."""
+        verification, archive = self._verification, self._log.archive
+        while True:
+            try:
+                return verification.segment(first)
+            except ArchiveDamaged as damage:
+                (bad,) = [one for one in verification.archived if archive.path(one) == damage.file]
+                verification.archived.remove(bad)
+                self._plan.archives.append(bad)
+                wrong = f"{damage.why} at byte {damage.position}"
+                remedy = "taken out of the archive, what only it had is lost"
+                self._plan.mendings.append(Mending(damage.file, wrong, remedy, []))
+
+    def _check_seams(self, content: Content, following: int, named: Seam | None) -> None:
+        if content.through >= following:
+            raise content.damage(f"it goes on past event {following - 1}")
+        # Where events are missing in between, the one that is named is not there.
+        if content.through + 1 == following and named not in (None, _seam_of(content)):
+            raise content.damage("it is not the one that the next segment names")
+
+    def _rewrite(self, first: int, last: int, named: Seam | None, wrong: str) -> None:
+        """Keep what can be believed of a sealed segment."""
+        data = b"".join(self._segments.whole(first))
+        found = salvage(data, first, last, named[0] if named is not None else "")
+        header = self._header(first, found.header, found.lines)
+        taken_out = header.covers if found.header is not None else last
+        header = _standing_for(header, last, named)
+        self._put(header, found.lines, found.broken, taken_out, wrong)
+
+    def _header(self, first: int, header: Header | None, lines: list[Line]) -> Header:
+        """The first line of a segment, made anew if it is not to be believed."""
+        if header is not None and (first > 1 or _named(header) == _BEGINNING):
+            return header
+        crc, sha = self._seam
+        at = self._at or (lines[0].event.at if lines else self._event.repaired_at)
+        return Header(at=at, log=self._identity, first=first, previous_crc=crc, previous_sha256=sha)
+
+    def _fill(self, last: int, after: Header | None) -> None:
+        """Put something in the place of segments that are gone, up to event `last`."""
+        first = self._through + 1
+        named = _named(after) if after is not None else None
+        wrong = "a file is gone, or the one before it was cut"
+        if after is not None and self._can_restore(first, last, named, rewritten=True):
+            self._restore(first, last, named, wrong)
+            return
+        # The first line of a segment has the time of the last event before it.
+        at = after.at if after is not None else self._at or self._event.repaired_at
+        header = _standing_for(self._header(first, None, []), last, named)
+        self._put(replace(header, at=at), [], True, 0, wrong)
+        if after is None:
+            self._set_mark(first)
+
+    def _put(
+        self, header: Header, lines: list[Line], broken: bool, taken_out: int, wrong: str
+    ) -> None:
+        """Make a segment of these lines, with what says of each hole that it is one."""
+        first, file = header.first, self._segments.path(header.first)
+        event = replace(self._event, file=file.rpartition("/")[2], reason=wrong)
+        bodies, lost = _with_holes(header, lines, broken, taken_out, event)
+        start, crc = codec.frame_header(header)
+        data, crc = codec.rechain(bodies, crc)
+        content = start + data
+        self._plan.contents[first] = lambda: [content]
+        remedy = f"{len(lines)} events kept"
+        if taken_out and not any(isinstance(line.event, LogCompacted) for line in lines):
+            remedy += ", its share of the statistics lost"
+        self._plan.mendings.append(Mending(file, wrong, remedy, lost))
+        self._through = header.covers
+        self._at = lines[-1].event.at if lines else header.at
+        self._seam = f"{crc:08x}", sha256(content).hexdigest()
+        self._size = len(content)
+
+    # ---- originals from the archive
+
+    def _can_restore(self, first: int, last: int, named: Seam | None, rewritten: bool) -> bool:
+        """Whether the originals of a segment are there; and if events had been taken out of it,
+        also those of all that were rewritten after it.
+
+        For a job comes to life again where its beginning is put back and its end is not.
+        """
+        if not self._originals(first, last, named):
+            return False
+        for one, following in pairwise([*self._firsts, 0]) if rewritten else ():
+            header, after = self._headers[one], self._headers.get(following)
+            if one > last and header is not None and header.sealed_sha256:
+                named = _named(after) if after is not None else None
+                if not self._originals(one, header.covers, named):
+                    return False
+        return True
+
+    def _restore(self, first: int, last: int, named: Seam | None, wrong: str) -> None:
+        originals = self._originals(first, last, named)
+        archive = self._log.archive
+        # The first one last: until then it stands for the others.
+        for content in (*originals[1:], originals[0]):
+            self._plan.contents[content.first] = partial(archive.read, content.first)
+        file = self._segments.path(first)
+        self._plan.mendings.append(Mending(file, wrong, "put back from the archive", []))
+        content = originals[-1]
+        self._seam, self._through, self._at = _seam_of(content), last, content.at
+        self._undoing = True
+
+    def _originals(self, first: int, last: int, named: Seam | None) -> list[Content]:
+        """What the archive has for these events; empty if that is not all of them, whole."""
+        archive = self._log.archive
+        found: list[Content] = []
+        seam, following = None, first
+        for one in (one for one in self._verification.archived if first <= one <= last):
+            try:
+                content = archived_content(archive, one)
+                for _ in content:
+                    pass
+            except Damaged:
+                return []
+            if one != following or seam not in (None, _named(content.header)):
+                return []
+            seam, following = _seam_of(content), content.through + 1
+            found.append(content)
+        fits = following == last + 1 and named in (None, seam)
+        return found if fits else []
+
+    # ---- the active segment
+
+    def _look_at_active(self, first: int) -> None:
+        mark = self._mark if self._mark is not None and self._mark.boot == self._boot else None
+        behind = mark is not None and mark.segment < first != mark.offset + 1
+        mark = mark if mark is not None and mark.segment == first else None
+        data = b"".join(self._segments.whole(first))
+        if mark is not None and mark.state == DOUBT:
+            data = data[: mark.position]
+        acknowledged = mark.offset if mark is not None else 0
+        wrong = self._wrong_with(data, first, acknowledged)
+        if not wrong and (behind or (mark is not None and not _fits(mark, data))):
+            wrong = "the lock file tells of other bytes"
+        if not wrong:
+            return
+        found = salvage(data, first, _LAST, f"{mark.crc:08x}" if mark is not None else "")
+        lines = found.lines
+        # An unfinished batch that nobody was told of has not happened.
+        while lines and lines[-1].event.more and lines[-1].event.offset > acknowledged:
+            lines.pop()
+        last = max(lines[-1].event.offset if lines else first - 1, self._mark_offset())
+        header = self._header(first, found.header, lines)
+        self._put(_standing_for(header, last, None), lines, found.broken, header.covers, wrong)
+        self._set_mark(first)
+
+    def _mark_offset(self) -> int:
+        return self._mark.offset if self._mark is not None else 0
+
+    def _wrong_with(self, data: bytes, first: int, acknowledged: int) -> str:
+        """What is wrong with the bytes of the active segment; a tear is not."""
+        try:
+            header, crc, start = codec.header_of(data, first)
+            begin = Accepted(start, crc, max(first - 1, header.covers), header.at)
+            end = recovery.accept(data[start:], begin, self._segments.path(first))
+        except ValueError as error:
+            return f"the first line does not verify: {error}"
+        except Damaged as damage:
+            return f"{damage.why} at byte {damage.position}"
+        if end.offset < acknowledged:
+            return f"events from {end.offset + 1} on were acknowledged and are gone"
+        self._through, self._at = end.offset, end.at
+        self._seam = f"{end.crc:08x}", sha256(data[: end.position]).hexdigest()
+        return ""
+
+    def _set_mark(self, segment: int) -> None:
+        generation = self._mark.generation + 1 if self._mark is not None else 0
+        crc = int(self._seam[0], 16)
+        self._plan.mark = Mark(
+            segment, self._size, self._through, crc, self._at, 0, generation, OK, self._boot
+        )
+
+
+def _fits(mark: Mark, data: bytes) -> bool:
+    """Whether the mark stands at the end of a line of the active segment, and knows it."""
+    line = data.rfind(b"\n", 0, mark.position - 1) + 1
+    end = data[mark.position - 1 : mark.position]
+    return end == b"\n" and data[line + 8 : line + 16] == b"%08x" % mark.crc
+
+
+def _named(header: Header) -> Seam:
+    return header.previous_crc, header.previous_sha256
+
+
+def _seam_of(content: Content) -> Seam:
+    return content.sealed_crc, content.sealed_sha256
+
+
+def _standing_for(header: Header, last: int, named: Seam | None) -> Header:
+    """A first line that stands for events up to `last`, as the next segment names them."""
+    crc, sha = named or ("", "")
+    return replace(header, covers=last, sealed_crc=crc, sealed_sha256=sha)
+
+
+def _with_holes(
+    header: Header, lines: list[Line], broken: bool, taken_out: int, event: LogRepaired
+) -> tuple[list[bytes], list[Range]]:
+    """The bodies of these lines, with one more for each hole between them; and the holes.
+
+    Where nothing is broken, events up to `taken_out` are missing because they may be.
+    """
+    bodies: list[bytes] = []
+    lost: list[Range] = []
+    before, at = header.first - 1, header.at
+    for line in (*lines, None):
+        offset = line.event.offset if line is not None else header.covers + 1
+        is_broken = line.broken if line is not None else broken
+        if offset > before + 1 and (is_broken or offset - 1 > taken_out):
+            hole = (before + 1, offset - 1)
+            lost.append(hole)
+            # What is left of a batch is one.
+            bodies[-1:] = map(codec.ends_batch, bodies[-1:])
+            bodies.append(codec.body(replace(event, lost_from=hole[0]), hole[1], at, more=False))
+        if line is not None:
+            bodies.append(line.body)
+            before, at = offset, line.event.at
+    bodies[-1:] = map(codec.ends_batch, bodies[-1:])
+    return bodies, lost
