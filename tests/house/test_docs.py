@@ -157,6 +157,22 @@ def test_the_page_s_reader_reads_a_real_log(reader: Path, tmp_path: Path) -> Non
     assert run.stdout.splitlines() == expected, run.stderr
 
 
+def test_the_page_s_reader_reads_a_log_that_was_compacted_and_repaired(
+    reader: Path, tmp_path: Path
+) -> None:
+    directory = ROOT / "tests" / "golden" / "format-1" / "log"
+    log = FileLog(str(directory))
+    expected = [
+        f"{event.offset} {event.at} {v.wire_name(event)} {getattr(event, 'job', '')}"
+        for events in log.read()
+        for event in events
+    ]
+    log.close()
+    assert {"log.compacted", "log.repaired"} <= {line.split()[2] for line in expected}
+    run = _python(str(reader), str(directory), cwd=tmp_path)
+    assert run.stdout.splitlines() == expected, run.stderr
+
+
 def test_the_page_s_reader_finds_what_is_wrong(reader: Path, tmp_path: Path) -> None:
     directory = tmp_path / "log"
     directory.mkdir()
