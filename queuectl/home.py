@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os.path
 
-from queuectl.errors import QueuectlError
+from queuectl.errors import NotFound, QueuectlError
 from queuectl.host import Host
 
 
@@ -27,6 +27,15 @@ class Home:
         for directory in (self.root, self.run, self.output, self.log):
             if host.make_directory(directory):
                 host.sync_directory(os.path.dirname(directory))
+        self.check(host)
+
+    def find(self, host: Host) -> None:
+        """Refuse a place where there is no queue, and what `check` refuses."""
+        if not host.exists(self.log):
+            raise NotFound(
+                f"there is no queue at {self.root}: enqueue a job to make one,"
+                " or name another place with --data"
+            )
         self.check(host)
 
     def check(self, host: Host) -> None:

@@ -12,7 +12,7 @@ from queuectl import instants
 from queuectl.domain.job import Job
 from queuectl.engines.file import FileLog
 from queuectl.engines.tables import Spoiled
-from queuectl.errors import Compacted, Damaged, NotFound, QueuectlError
+from queuectl.errors import Compacted, Damaged, QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Log, Missing, ignored
 from queuectl.home import Home
@@ -62,17 +62,12 @@ class QueueView:
         """How many events had to be folded in."""
 
     def _open_home(self, create: bool | None) -> None:
-        if self.host.exists(self.home.log):
-            self.home.check(self.host)
+        if create is False or self.host.exists(self.home.log):
+            self.home.find(self.host)
         elif create:
             self.home.make(self.host)
-        elif create is None:
-            self._is_made = False
         else:
-            raise NotFound(
-                f"there is no queue at {self.home.root}: enqueue a job to make one,"
-                " or name another place with --data"
-            )
+            self._is_made = False
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from queuectl.domain import commands as c
 from queuectl.engines.file import FileLog
 from queuectl.engines.file.mending import Plan
 from queuectl.engines.file.repair import repairing
-from queuectl.errors import NotFound, Rejected
+from queuectl.errors import Rejected
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.home import Home
@@ -38,9 +38,7 @@ class Repairing:
         self._home = Home(place)
         self._place = place
         self._held = ExitStack()
-        if not self._host.exists(self._home.log):
-            raise NotFound(f"there is no queue at {self._home.root}")
-        self._home.check(self._host)
+        self._home.find(self._host)
         self._log = FileLog(self._home.log, self._host, archive=self._home.archive)
 
     def __enter__(self) -> Self:
