@@ -11,6 +11,7 @@ is. A row is a line `[number,value]` of JSON, a name a line `name<TAB>number`; b
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -28,6 +29,7 @@ _Key = TypeVar("_Key", int, str)
 _BLOCK_BYTES = 1 << 16
 _BLOCKS_KEPT = 64
 _FOOTER_BYTES = 64
+_NUMBER = re.compile(rb"\t([0-9]+)\n")
 
 
 class Spoiled(Exception):
@@ -250,6 +252,12 @@ class Table:
         if next_gone is not None:
             yield Entry(next_gone, b"")
             yield from (Entry(number, b"") for number in gone)
+
+    def numbers(self) -> Iterator[int]:
+        """The numbers of all rows, in the order of their names."""
+        for block in self._index.names:
+            lines = self._read(block.position, block.size, block.crc)
+            yield from map(int, _NUMBER.findall(lines))
 
     def names(self, start: str = "") -> Iterator[tuple[str, int]]:
         """Names and their numbers, rising, from `start` on."""

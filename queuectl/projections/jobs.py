@@ -131,6 +131,19 @@ class JobTable:
 
     # ---- looking jobs up
 
+    def offsets(self) -> Iterator[int]:
+        """Of every job there is, in any order, the offset that enqueued it."""
+        self.settle()
+        try:
+            there = list(self.base.offsets(self.hidden)) if self.base is not None else []
+        except Spoiled:
+            self._start_over()
+            there = []
+        # One that is in both is told twice.
+        yield from there
+        for job in self.rows.values():
+            yield job.spec.offset
+
     def get(self, job: str) -> Job | None:
         found = self.rows.get(job)
         if found is None and self.base is not None:

@@ -115,6 +115,13 @@ class Snapshot:
                 if number not in gone:
                     yield name
 
+    def offsets(self, hidden: Collection[int]) -> Iterator[int]:
+        """Of each job the offset that enqueued it, but for those in `hidden`."""
+        gone: set[int] = set(hidden)
+        for table in self._tables:
+            gone |= table.gone
+            yield from (number for number in table.numbers() if number not in gone)
+
     def live(self) -> Iterator[Job]:
         """The jobs that are not over, in the order they were enqueued."""
         for block in self.live_table.row_blocks():
