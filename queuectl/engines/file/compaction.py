@@ -188,7 +188,7 @@ class _Compaction:
         content.check_seam(following, header)
         is_archived = any(first <= kept <= content.through for kept in self._archived)
         sha256 = "" if is_archived else content.sha256
-        gone = [event for event in removed if not isinstance(event, LogCompacted)]
+        gone = [event for event in removed if type(event) is not LogCompacted]
         gain = content.size - draft.size
         if gone and gain > 0 and gain >= self._least_share * content.size:
             return _Part(draft, content.size, len(gone), sha256)

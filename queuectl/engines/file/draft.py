@@ -93,7 +93,7 @@ def drafted(
     for piece, events in content:
         lines = piece.split(b"\n")
         for event, line, goes in zip(events, lines, going(events), strict=False):
-            if goes or isinstance(event, LogCompacted):
+            if goes or type(event) is LogCompacted:
                 removed.append(event)
                 index, touched = len(bodies), True
             else:
