@@ -1,8 +1,7 @@
 """Bugs that are planted on purpose: each must be caught, or the simulation proves nothing.
 
 Each is a context manager that breaks one rule of the code while it is entered; only tests can do
-that. Snapshots and compaction bring their own: a snapshot published before its sync, sources
-deleted before the snapshot was read back, compaction before the archive.
+that.
 """
 
 from __future__ import annotations
@@ -16,12 +15,16 @@ from host import SimulatedHost
 
 from queuectl.domain import decide
 from queuectl.domain.job import Job
-from queuectl.engines.file import log, recovery
+from queuectl.engines.file import compaction, cursors, log, recovery
+from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.mark import Mark
 from queuectl.engines.file.segments import Segments
+from queuectl.engines.tables import Table
 from queuectl.events import codec
 from queuectl.events.vocabulary import Event
+from queuectl.projections.retention import Retention
+from queuectl.projections.state import State
 from queuectl.projections.workers import WorkerRow
 from queuectl.runtime.upkeep import Upkeep
 
@@ -99,8 +102,8 @@ def short_write_ignored() -> AbstractContextManager[Any]:
     """What a write could not store is taken for stored."""
 
     def write_durably(self: FileLog, fd: int, mark: Mark, data: bytes) -> None:
-        self._host.write(fd, data)
-        self.segments.sync(self._host.fdatasync, fd)
+        self.host.write(fd, data)
+        self.segments.sync(self.host.fdatasync, fd)
 
     return patch.object(FileLog, "_write_durably", write_durably)
 
@@ -109,10 +112,10 @@ def cut_not_synced() -> AbstractContextManager[Any]:
     """A short write is cut back, and the next one goes over it at once."""
 
     def write_durably(self: FileLog, fd: int, mark: Mark, data: bytes) -> None:
-        if self._host.write(fd, data) < len(data):
-            self._host.truncate(fd, mark.position)
+        if self.host.write(fd, data) < len(data):
+            self.host.truncate(fd, mark.position)
             raise self._no_space()
-        self.segments.sync(self._host.fdatasync, fd)
+        self.segments.sync(self.host.fdatasync, fd)
 
     return patch.object(FileLog, "_write_durably", write_durably)
 
@@ -186,22 +189,78 @@ def nobody_takes_over() -> AbstractContextManager[Any]:
     return patch.object(Upkeep, "take_over", lambda self: [])
 
 
-BUGS: tuple[Bug, ...] = (
-    no_file_sync,
-    no_directory_sync,
-    truncate_in_recovery,
-    rewrite_in_place,
-    doubtful_bytes_built_upon,
-    crc_unchecked,
-    short_write_ignored,
-    cut_not_synced,
-    lock_not_taken,
-    mark_not_written,
-    sync_tried_again,
-    no_doubt,
-    no_fencing,
-    stale_lease_revived,
-    second_runner,
-    escaped_processes_forgotten,
-    nobody_takes_over,
-)
+def compaction_before_the_archive() -> AbstractContextManager[Any]:
+    """Events leave the log without having been kept."""
+    return patch.object(Archive, "keep", lambda self, first, pieces, sha256: 0)
+
+
+def archive_not_synced() -> AbstractContextManager[Any]:
+    """Events leave the log before what was kept of them is durable."""
+    return patch.object(Archive, "sync", lambda self, sync, what: None)
+
+
+def sources_removed_first() -> AbstractContextManager[Any]:
+    """Segments are gone before the one that stands for them is there."""
+
+    def put(self: Any, first: int, content: bytes) -> None:
+        self._segments.remove([first])
+        right(self, first, content)
+
+    right = compaction._Compaction._put
+    return patch.object(compaction._Compaction, "_put", put)
+
+
+def cursors_ignored() -> AbstractContextManager[Any]:
+    """Events leave the log that somebody has yet to read."""
+    return patch.object(cursors, "least", lambda directory, host: None)
+
+
+def ended_jobs_forgotten() -> AbstractContextManager[Any]:
+    """Events of jobs leave the log that nobody has purged."""
+
+    def begin(self: Retention, state: State) -> None:
+        right(self, state)
+        for job in state.jobs.select():
+            if not job.live:
+                self._begins[job.spec.offset] = 0
+
+    right = Retention.__init__
+    return patch.object(Retention, "__init__", begin)
+
+
+def spoiled_snapshots_believed() -> AbstractContextManager[Any]:
+    """Snapshots are taken as they stand."""
+
+    def read(self: Table, position: int, size: int, crc: int) -> bytes:
+        return self._host.read_at(self._fd, size, position)
+
+    return patch.object(Table, "_read", read)
+
+
+_DISK = ("error", "kill", "power", "short")
+BUGS: dict[Bug, tuple[str, ...] | None] = {
+    no_file_sync: _DISK,
+    no_directory_sync: _DISK,
+    truncate_in_recovery: _DISK,
+    rewrite_in_place: _DISK,
+    doubtful_bytes_built_upon: _DISK,
+    crc_unchecked: _DISK,
+    short_write_ignored: _DISK,
+    cut_not_synced: ("short", "power"),
+    lock_not_taken: _DISK,
+    mark_not_written: _DISK,
+    sync_tried_again: ("error", "power"),
+    no_doubt: ("error", "power"),
+    no_fencing: None,
+    stale_lease_revived: None,
+    second_runner: None,
+    escaped_processes_forgotten: None,
+    nobody_takes_over: None,
+    compaction_before_the_archive: None,
+    archive_not_synced: None,
+    sources_removed_first: None,
+    cursors_ignored: None,
+    ended_jobs_forgotten: None,
+    spoiled_snapshots_believed: None,
+}
+"""Each with the storm that brings it out soonest; None for the ordinary mixture."""

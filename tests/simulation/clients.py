@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import executables
@@ -10,10 +12,12 @@ from machine import Process
 from oracle import Violation
 
 from queuectl.engines.file import FileLog
+from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.verify import verify
-from queuectl.errors import Invalid, NoSpace, NotFound, Rejected
-from queuectl.jobqueue import Queue
-from queuectl.projections.state import State
+from queuectl.errors import Invalid, LockTimedOut, NoSpace, NotFound, Rejected
+from queuectl.events.codec import decode_unverified
+from queuectl.host import Host
+from queuectl.runtime import compacting
 from queuectl.runtime.options import Options
 from queuectl.runtime.worker import Worker
 
@@ -21,6 +25,12 @@ if TYPE_CHECKING:
     from world import World
 
 Client = Callable[["World", Process], None]
+_SETTINGS = (
+    ("lease", "300ms"),
+    ("lease", "1s"),
+    ("retain-completed", "1s"),
+    ("retain-dead-max", "2"),
+)
 _REFUSALS = (Rejected, NotFound, Invalid)
 
 
@@ -90,9 +100,11 @@ def operator(world: World, process: Process) -> None:
                 case 1:
                     events = queue.retry(*some)
                 case 2:
-                    events = queue.prune(*some)
+                    ended = [job.id for job in queue.known.jobs.rows.values() if not job.live]
+                    events = queue.prune(*ended[:3])
                 case 3:
-                    queue.set("lease", chance.choice(("300ms", "1s")))
+                    key, value = chance.choice(_SETTINGS)
+                    queue.set(key, value)
                     events = []
                 case 4:
                     queue.pause("other")
@@ -113,13 +125,82 @@ def reader(world: World, process: Process) -> None:
     chance = world.chance
     for _ in range(chance.randrange(1, 6)):
         queue.catch_up()
+        if chance.random() < 0.3:
+            world.oracle.asked(queue.known)
         for id in list(queue.known.jobs.rows)[-2:]:
             world.oracle.recalled(id, queue.history(id))
         queue.host.sleep(chance.random() / 10)
     queue.close()
 
 
-CLIENTS: tuple[Client, ...] = (worker, worker, enqueuer, enqueuer, operator, reader)
+def compactor(world: World, process: Process) -> None:
+    """Takes out of the log what nobody needs any more."""
+    queue = world.open(process)
+    try:
+        for _ in compacting.compact(queue, thrifty=world.chance.random() < 0.3):
+            pass
+    except LockTimedOut:
+        pass  # somebody else is at it
+    queue.host.sleep(world.chance.random() / 5)
+    queue.close()
+
+
+def keeper(world: World, process: Process) -> None:
+    """Keeps snapshots."""
+    queue = world.open(process)
+    for _ in range(world.chance.randrange(1, 4)):
+        queue.catch_up()
+        queue.keep_snapshot()
+        queue.host.sleep(world.chance.random() / 5)
+    queue.close()
+
+
+def shipper(world: World, process: Process) -> None:
+    """Reads the log from its beginning and notes how far it has got: nothing past that may go."""
+    queue = world.open(process)
+    place = os.path.join(queue.home.cursors, "shipper")
+    fd = queue.host.open(place, os.O_RDONLY)
+    offset = int(queue.host.read_at(fd, 20, 0))
+    queue.host.close(fd)
+    for events in queue.log.read(offset):
+        offset = events[-1].offset
+        # A crash may take the newer one back.
+        note(queue.host, place, offset)
+        world.oracle.cursor = offset
+        queue.host.sleep(world.chance.random() / 10)
+    queue.close()
+
+
+def note(host: Host, place: str, offset: int) -> None:
+    """Write a cursor."""
+    temporary = os.path.join(os.path.dirname(place), f"new-{host.random(4).hex()}")
+    fd = host.create(temporary)
+    host.write(fd, b"%d" % offset)
+    host.fsync(fd)
+    host.close(fd)
+    host.rename(temporary, place)
+    host.sync_directory(os.path.dirname(place))
+
+
+def vandal(world: World, process: Process) -> None:
+    """Spoils what is only a cache."""
+    queue = world.open(process)
+    chance, disk = world.chance, world.machine.disk
+    names = queue.host.names(queue.home.snapshots)
+    for name in chance.sample(sorted(names), min(len(names), 2)):
+        path = os.path.join(queue.home.snapshots, name)
+        if chance.random() < 0.5:
+            queue.host.remove_tree(path)
+        elif path in disk.entries:
+            disk.find(path).spoil(chance)
+    queue.host.sleep(chance.random() / 5)
+    queue.close()
+
+
+CLIENTS: tuple[Client, ...] = (
+    *(worker, worker, enqueuer, enqueuer, operator, operator),
+    *(reader, compactor, keeper, shipper, vandal),
+)
 
 
 def resumer(world: World, process: Process) -> None:
@@ -131,17 +212,20 @@ def resumer(world: World, process: Process) -> None:
 
 def audit(world: World, process: Process) -> None:
     """When all is over: everything that anybody ever saw is there, and adds up."""
-    queue: Queue = world.open(process)
-    history = world.oracle.history
+    queue = world.open(process)
+    oracle = world.oracle
     queue.catch_up()
     log = queue.log
     assert isinstance(log, FileLog)
     report = verify(log)
-    if report.head != len(history):
-        raise Violation(f"the log ends at {report.head}; seen were {len(history)} events")
-    replayed = State()
-    replayed.apply(history)
-    live = queue.known
-    if replayed.jobs.rows != live.jobs.rows or replayed.counts != live.counts:
-        raise Violation("replayed, the history makes another table of jobs")
+    if report.head != len(oracle.history):
+        raise Violation(f"the log ends at {report.head}; seen were {len(oracle.history)} events")
+    oracle.asked(queue.known)
+    archive = Archive(queue.home.archive, queue.host)
+    lines = [
+        line + b"\n"
+        for first in archive.list()
+        for line in b"".join(archive.read(first)).split(b"\n")[1:-1]
+    ]
+    oracle.found(decode_unverified(b"".join(lines)), [*chain.from_iterable(log.read())])
     queue.close()

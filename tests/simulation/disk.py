@@ -59,6 +59,20 @@ class File:
             _apply_torn(self.durable, position, data, chance)
         self.pending.clear()
 
+    def spoil(self, chance: Random) -> None:
+        """Change some of its bytes, as a bad disk does; often a digit, so that it still reads."""
+        digits = [at for at, byte in enumerate(self.content) if byte in b"0123456789"]
+        for _ in range(chance.randrange(1, 4)):
+            if digits and chance.random() < 0.7:
+                at, flipped = chance.choice(digits), 1
+            elif self.content:
+                at, flipped = chance.randrange(len(self.content)), 1 << chance.randrange(8)
+            else:
+                return
+            self.content[at] ^= flipped
+            if at < len(self.durable):
+                self.durable[at] = self.content[at]
+
     def lose_power(self, chance: Random) -> None:
         """Keep what was synced, and of the rest what chance wants."""
         for position, data in self.pending:
@@ -140,6 +154,20 @@ class Disk:
     @property
     def free(self) -> int:
         return max(0, self.capacity - self._used)
+
+    def plant(self, path: str, content: bytes) -> None:
+        """A file that was always there, and the directories that lead to it."""
+        directory = _directory(path)
+        above = [directory[:end] for end, letter in enumerate(directory) if letter == "/" and end]
+        for place in (*above, directory):
+            if place not in self.entries:
+                self.add(place, Directory())
+        file = File()
+        self.add(path, file)
+        self.write(file, 0, content)
+        file.sync()
+        for place in ("/", *above, directory):
+            self.sync_directory(place)
 
     # ---- names
 

@@ -1,15 +1,27 @@
-"""What simulated jobs do: a command is words that say how long it lasts and how it behaves."""
+"""What simulated processes run: jobs, whose command is words that say how long it lasts and how it
+behaves, and the worker's own helper, which is the real code."""
 
 from __future__ import annotations
 
 import signal
 from random import Random
 
+from host import SimulatedHost
 from machine import INIT, Process
 from oracle import Oracle
 
+from queuectl.errors import Conflict, Damaged, Newer, QueuectlError
+from queuectl.jobqueue import Queue
+from queuectl.runtime import housekeeping
+
+PLACE = "/data"
 _MS = 1000
 _BEHAVIOURS = ("", "", "", "fails", "flaky", "deaf", "leaves", "escapes", "kills")
+
+
+def open_queue(process: Process, oracle: Oracle) -> Queue:
+    """The queue as that process has it."""
+    return Queue(PLACE, host=SimulatedHost(process, Programs(oracle)))
 
 
 def command(chance: Random) -> str:
@@ -25,6 +37,21 @@ class Programs:
         self._oracle = oracle
 
     def __call__(self, process: Process) -> None:
+        if b"QUEUECTL_JOB" in process.environment:
+            self._run_job(process)
+        else:
+            process.machine.begin(process, self._keep_house)
+
+    def _keep_house(self, process: Process) -> None:
+        try:
+            with open_queue(process, self._oracle) as queue:
+                housekeeping.keep_house(queue)
+        except (Damaged, Conflict, Newer):
+            raise
+        except (QueuectlError, OSError):
+            pass
+
+    def _run_job(self, process: Process) -> None:
         environment = process.environment
         job, token = environment[b"QUEUECTL_JOB"].decode(), int(environment[b"QUEUECTL_TOKEN"])
         self._oracle.began(job, token, process)

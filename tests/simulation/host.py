@@ -134,6 +134,8 @@ class SimulatedHost(Host):
         return self.disk.write(self._opening(fd).file, position, data)
 
     def close(self, fd: int) -> None:  # type: ignore[override]
+        if self.process.dead:
+            return  # a generator of it is finalized, who knows when
         self._step("close", fd)
         self.machine.let_go(self._opening(fd))
         del self.process.openings[fd]
@@ -419,7 +421,7 @@ class SimulatedHost(Host):
         return True
 
     def give_way(self) -> None:
-        pass  # nobody is waited for here
+        self._step("give_way")
 
     def descriptors_max(self) -> int:
         return 1024

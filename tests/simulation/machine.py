@@ -22,6 +22,10 @@ _CALL_US = 15
 _TRACE_LENGTH = 300
 
 
+def _nothing() -> None:
+    """What happens at most calls."""
+
+
 class Killed(BaseException):
     """The process ended here: none of its handlers does anything any more."""
 
@@ -95,6 +99,7 @@ class Machine:
         self.chance = Random(seed)
         self.draw = self.chance.random
         self.disk = Disk(self.chance)
+        self.disk.plant("/dev/null", b"")
         self.now_us = 1_000_000
         """Monotonic."""
         self.wall_us = 1_767_225_600_000_000
@@ -106,6 +111,8 @@ class Machine:
         self.switch_above = 1.0 - switch
         """How likely a call is to bring trouble, or another process."""
         self.make_trouble: Callable[[], None] = lambda: None
+        self.armed: dict[str, Callable[[], None]] = {}
+        """What happens at the next call of that name, whoever makes it."""
         self.processes: dict[int, Process] = {}
         self.trace: deque[tuple[Any, ...]] = deque(maxlen=_TRACE_LENGTH)
         self.failure: BaseException | None = None
@@ -127,10 +134,14 @@ class Machine:
     def start(self, name: str, body: Callable[[Process], None]) -> Process:
         """A new process that runs `body`."""
         process = self.add(name, INIT)
+        self.begin(process, body)
+        return process
+
+    def begin(self, process: Process, body: Callable[[Process], None]) -> None:
+        """Let a process run `body`."""
         process.greenlet = greenlet(lambda: self._live(process, body), self._main)
         process.greenlet.process = process
         self._make_runnable(process)
-        return process
 
     def add(self, name: str, parent: int) -> Process:
         """A new process that does nothing by itself."""
@@ -138,6 +149,11 @@ class Machine:
         process = Process(self, self._next_pid, parent, name)
         self.processes[process.pid] = process
         return process
+
+    def living(self) -> list[Process]:
+        """The processes that run code."""
+        processes = self.processes.values()
+        return [each for each in processes if each.greenlet is not None and not each.dead]
 
     def _live(self, process: Process, body: Callable[[Process], None]) -> None:
         try:
@@ -227,11 +243,14 @@ class Machine:
         self.trace.append((self.now_us, process, call, detail))
         if self._alarms and self._alarms[0][0] <= self.now_us:
             self._ring_alarms()
+            if process.dead:
+                raise Killed
         draw = self.draw()
         if draw < self.trouble:
             self.make_trouble()
-        if process.armed and call in process.armed:
-            process.armed.pop(call)()
+        if process.armed or self.armed:
+            for armed in (process.armed, self.armed):
+                armed.pop(call, _nothing)()
         if draw > self.switch_above or not process.is_runnable:
             self._go_on()
         if self.calls >= self.calls_max:
@@ -321,6 +340,11 @@ class Machine:
         for process in [each for each in runnable if each.greenlet is None or each.greenlet.dead]:
             runnable.remove(process)
             process.is_runnable = False
+
+    def halt(self) -> None:
+        """Let nobody do anything any more."""
+        for process in self.processes.values():
+            process.dead = True
 
     # ---- the power
 

@@ -11,9 +11,11 @@ from typing import Any
 from machine import Process
 from msgspec.structs import replace
 
+from queuectl.domain.job import Job
 from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
+from queuectl.projections.state import State
 
 _WAITING, _RUNNING, _ENDED = "waiting", "running", "ended"
 
@@ -83,8 +85,11 @@ class Oracle:
                 history.append(event)
             elif event != history[offset - 1]:
                 self._seen_otherwise(event)
-        if events and events[-1].more:
-            raise Violation(f"half a batch was seen, up to {events[-1]}")
+
+    def stopped_after(self, event: v.Event) -> None:
+        """Somebody has seen all that there is, and that was the last of it."""
+        if event.more:
+            raise Violation(f"half a batch was seen, up to {event}")
 
     def _left_out(self, offset: int, event: v.Event) -> None:
         """The log goes on from `offset` with `event`: what would be between was compacted away."""
@@ -131,6 +136,30 @@ class Oracle:
         for event, same in zip(told, known, strict=False):
             if event != same and event != replace(same, more=event.more):
                 raise Violation(f"the history of {id} has {event} and not {same}")
+
+    def asked(self, state: State) -> None:
+        """Somebody asks all there is to know, and gets the answers that the history gives."""
+        plain = State()
+        plain.apply(self.history[: state.offset])
+        for what, told, right in (
+            ("jobs", _rows(state), _rows(plain)),
+            ("counts", state.counts, plain.counts),
+            ("settings", state.settings, plain.settings),
+            ("paused queues", state.paused, plain.paused),
+            ("statistics", state.statistics.summary(), plain.statistics.summary()),
+            ("workers", _told(state), _told(plain)),
+        ):
+            if told != right:
+                raise Violation(f"at event {state.offset} the {what} are {right}, told was {told}")
+
+    def found(self, archived: Sequence[v.Event], logged: Sequence[v.Event]) -> None:
+        """All that is left, in the archive and in the log, when all is over."""
+        known = {event.offset: event for event in archived}
+        known |= {event.offset: event for event in logged if not isinstance(event, v.LogCompacted)}
+        for event in self.history:
+            left = known.get(event.offset)
+            if left is None or left != replace(event, more=left.more):
+                raise Violation(f"neither archived nor in the log: {event}")
 
     def _check(self, event: v.Event) -> None:
         if event.at < self._at:
@@ -233,6 +262,16 @@ class Oracle:
         return [id for id, job in self.jobs.items() if job.state != _ENDED or job.token]
 
 
+def _rows(state: State) -> list[Job]:
+    """All jobs. Whether the event that made one was the last of its batch may change."""
+    return [replace(job, spec=replace(job.spec, more=False)) for job in state.jobs.select()]
+
+
+def _told(state: State) -> dict[str, list[int]]:
+    """What each worker holds."""
+    return {id: sorted(row.holding) for id, row in state.workers.rows.items()}
+
+
 class WatchedLog(FileLog):
     """The log as one process has it, which tells the oracle what that process gets to see."""
 
@@ -241,13 +280,17 @@ class WatchedLog(FileLog):
         self._oracle = oracle
 
     def read(self, after: int = 0) -> Iterator[list[v.Event]]:
+        events: list[v.Event] = []
         for events in super().read(after):
             self._oracle.saw(after, events)
             after = events[-1].offset
             yield events
+        if events:
+            self._oracle.stopped_after(events[-1])
 
     def append(self, batches: Sequence[Batch]) -> list[v.Event]:
         events = super().append(batches)
         if events:
             self._oracle.saw(events[0].offset - 1, events)
+            self._oracle.stopped_after(events[-1])
         return events

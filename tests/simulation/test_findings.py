@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from executables import open_queue
 from host import failed
 from machine import Machine, Process
 from oracle import Oracle
-from world import open_queue, without_real_signals
+from world import simulated
 
 from queuectl.errors import NoSpace, SyncFailed
 from queuectl.jobqueue import Queue
@@ -73,7 +74,7 @@ class Stage:
 
         def live(process: Process) -> None:
             self._next(process)
-            returned.append(body(open_queue(process, self._oracle, self.segment_bytes_max)))
+            returned.append(body(open_queue(process, self._oracle)))
 
         return self.machine.start("", live), returned
 
@@ -88,7 +89,7 @@ class Stage:
         assert process.stopped
 
     def wait_for(self, process: Process) -> None:
-        with without_real_signals():
+        with simulated(self._oracle, segment_bytes_max=self.segment_bytes_max):
             self.machine.run(lambda: process.dead)
 
     def states(self) -> dict[str, str]:

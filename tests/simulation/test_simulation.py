@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 import inspect
+import re
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
+import tallies
 import world
 from bugs import BUGS, Bug
 from host import SimulatedHost
+from oracle import Violation
 
+from queuectl.errors import QueuectlError
 from queuectl.host import Host
 
-_SEEDS = 400
+_SEEDS = 2000
 _SHARES = 8
-_BUG_SEEDS_MAX = 2000
+_CALLS = 400
+_CALLS_MANY = 3000
+"""For a seed now and then, in the long run: short ones are more, long ones go further."""
+_BUG_SEEDS_MAX = 4000
+_LONG_SEEDS = 100_000
+_LONG_S = 480
+_CHUNK = 50
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
 def test_a_planted_bug_is_caught(bug: Bug) -> None:
-    with bug(), pytest.raises(Exception):  # noqa: B017 - whatever gives it away
+    # Not by any exception: a bug that is planted wrongly must not count as caught.
+    with bug(), pytest.raises((Violation, QueuectlError, OSError)):
         for seed in range(_BUG_SEEDS_MAX):
-            world.run(seed)
+            world.run(seed, storm=BUGS[bug])
 
 
 @pytest.mark.parametrize("share", range(_SHARES))
 def test_no_seed_breaks_a_promise(share: int) -> None:
     for seed in range(share, _SEEDS, _SHARES):
-        world.run(seed)
+        world.run(seed, _CALLS)
+
+
+def test_the_page_of_guarantees_names_every_planted_bug() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    table = page.partition("| planted bug |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [bug.__name__ for bug in BUGS]
 
 
 def test_the_same_seed_is_the_same_run() -> None:
@@ -40,3 +63,36 @@ def test_nothing_goes_past_the_simulated_door() -> None:
     missing = {name for name in doors if getattr(SimulatedHost, name) is getattr(Host, name)}
     # It asks only what is simulated.
     assert missing == {"network_file_system"}
+
+
+@pytest.mark.torture
+def test_a_hundred_thousand_seeds_break_no_promise(tally: tallies.Tally) -> None:
+    """Or as many as there is time for: other ones for another TORTURE_SEED."""
+    start = tallies.chance("simulation").randrange(1 << 40)
+    until = time.monotonic() + _LONG_S
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        try:
+            chunks = [
+                pool.submit(run_chunk, first) for first in range(start, start + _LONG_SEEDS, _CHUNK)
+            ]
+            for chunk in chunks:
+                counts, failure = chunk.result()
+                for what, count in counts.items():
+                    tally.add(what, count)
+                assert not failure, failure
+                if time.monotonic() > until:
+                    break
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def run_chunk(first: int) -> tuple[Counter[str], str]:
+    """Run some seeds: what was tried, and how the first failure shows."""
+    counts: Counter[str] = Counter()
+    for seed in range(first, first + _CHUNK):
+        try:
+            calls = _CALLS if seed % 10 else _CALLS_MANY
+            counts.update(world.run(seed, calls).told())
+        except BaseException:
+            return counts, traceback.format_exc()
+    return counts, ""

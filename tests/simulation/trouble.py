@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from host import failed
@@ -46,25 +46,22 @@ _EARLIEST_US = 1_000_000_000_000
 
 
 class Trouble:
-    """Makes trouble of some `kinds` for those in `clients`."""
+    """Makes trouble of some `kinds`."""
 
-    def __init__(
-        self, machine: Machine, chance: Random, kinds: list[str], clients: list[Process]
-    ) -> None:
+    def __init__(self, machine: Machine, chance: Random, kinds: Sequence[str]) -> None:
         self.counts = dict.fromkeys(KINDS, 0)
         """What has gone wrong so far."""
         self.latest_us = machine.wall_us
         """The latest time that any clock has shown, as `wall_us`."""
         self._machine = machine
         self._chance = chance
-        self._clients = clients
         self._make = [getattr(self, f"_{kind}") for kind in kinds for _ in range(KINDS[kind])]
 
     def __call__(self) -> None:
         self._chance.choice(self._make)()
 
     def _somebody(self) -> Process:
-        return self._chance.choice(self._clients)
+        return self._chance.choice(self._machine.living())
 
     def _sometime(self, process: Process, action: Callable[[], None]) -> None:
         """Now, or at a call where it may matter more."""
@@ -93,9 +90,12 @@ class Trouble:
 
     def _power_soon(self) -> None:
         """What was lost shows when the memory of the machine is gone."""
-        if self._power in self._make and self._chance.random() < 0.5:
+        fate = self._chance.random() if self._power in self._make else 1.0
+        if fate < 0.3:
             soon_us = self._machine.now_us + self._chance.randrange(20_000)
             self._machine.at(soon_us, self._cut_power)
+        elif fate < 0.7:
+            self._machine.armed["fdatasync"] = self._cut_power
 
     def _error(self) -> None:
         chance = self._chance

@@ -6,27 +6,30 @@ First everything goes wrong that can; then the trouble ends, and what was promis
 from __future__ import annotations
 
 import errno
+import gc
+import os
 import signal
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from unittest import mock
 
-from clients import CLIENTS, Client, audit, resumer, worker
-from executables import Programs
+from clients import CLIENTS, Client, audit, compactor, resumer, shipper, worker
+from executables import PLACE, open_queue
 from greenlet import getcurrent
-from host import SimulatedHost
 from machine import Machine, Process, Stuck
 from oracle import Oracle, Violation, WatchedLog
 from trouble import KINDS, Trouble
 
+from queuectl import queueview
 from queuectl.errors import Conflict, Damaged, LockTimedOut, Newer, NoSpace, QueuectlError
 from queuectl.jobqueue import Queue
+from queuectl.runtime import housekeeping
 from queuectl.runtime import worker as real_worker
 
-_PLACE = "/data"
 _PEACE_CALLS = 60_000
 _WORKERS_MAX = 100
 
@@ -57,37 +60,47 @@ class Signals:
 
 
 class World:
-    """`calls` is how many the time of trouble lasts."""
+    """`calls` is how many the time of trouble lasts, `storm` the trouble there is. A storm is about
+    the disk alone: much trouble, many appends, and no job runs; None leaves that to chance."""
 
-    def __init__(self, seed: int, calls: int) -> None:
+    def __init__(self, seed: int, calls: int, storm: tuple[str, ...] | None) -> None:
         self.seed = seed
         self.chance = Random(f"world {seed}")
         chance = self.chance
-        # A storm is about the disk alone: much trouble, many appends, and no job runs.
-        self._is_storm = chance.random() < 0.5
+        self._is_storm = storm is not None or chance.random() < 0.5
         trouble = chance.choice((0.01, 0.03, 0.1) if self._is_storm else (0.0, 0.003, 0.01, 0.03))
         # Each seed has its own mixture: with everything at once, rare things hide each other.
-        kinds = [kind for kind in KINDS if chance.random() < 0.6]
+        kinds = storm or [kind for kind in KINDS if chance.random() < 0.6]
         self.machine = Machine(seed, switch=chance.choice((0.05, 0.3, 0.8)))
         self.machine.calls_max = calls
-        self.segment_bytes_max = chance.choice((1000, 5000, 1 << 20))
+        self._segment_bytes_max = chance.choice((1000, 5000, 1 << 20))
+        self._many_events = chance.choice((10, 50, 1 << 20))
         self.oracle = Oracle()
-        self.clients: list[Process] = []
-        self.trouble = Trouble(self.machine, chance, kinds, self.clients)
+        self.trouble = Trouble(self.machine, chance, kinds)
         if kinds:
             self.machine.trouble = trouble
             self.machine.make_trouble = self.trouble
-        clients = [client for client in CLIENTS if client is not worker or not self._is_storm]
-        self._wanted: list[Client] = chance.choices(clients, k=chance.randrange(2, 6))
+        if chance.random() < 0.3:
+            self.machine.disk.plant(os.path.join(PLACE, "cursors", "shipper"), b"0")
+            self.oracle.cursor = 0
+        absent = {
+            worker if self._is_storm else None,
+            shipper if self.oracle.cursor is None else None,
+        }
+        clients = [client for client in CLIENTS if client not in absent]
+        self._wanted: list[Client] = chance.choices(clients, k=chance.randrange(2, 7))
 
     # ---- from start to end
 
     def run(self) -> None:
         """Raises `Violation`, or whatever else the code did not expect."""
-        with without_real_signals():
+        sizes = {"segment_bytes_max": self._segment_bytes_max, "many_events": self._many_events}
+        with simulated(self.oracle, **sizes):
             self.machine.run(self._keep_going)
             self._end_trouble()
-            if not self._is_storm:
+            if self._is_storm:
+                self._peace(compactor)
+            else:
                 self._finish_all()
             self._peace(audit)
 
@@ -103,19 +116,18 @@ class World:
 
     def _keep_going(self) -> bool:
         """Whether the time of trouble is over; until then, whoever ended is followed by another."""
-        living = [process for process in self.clients if not process.dead]
-        names = [process.name for process in living]
+        names = [process.name for process in self.machine.living()]
         for client in self._wanted:
             if client.__name__ in names:
                 names.remove(client.__name__)
             else:
-                living.append(self._start(client))
-        self.clients[:] = living
+                self._start(client)
         return self.machine.calls >= self.machine.calls_max
 
     def _end_trouble(self) -> None:
         machine = self.machine
         machine.trouble = 0.0
+        machine.armed.clear()
         machine.disk.capacity = 1 << 40
         # What was to run at a time of tomorrow's clock may run today.
         machine.wall_us = max(machine.wall_us, self.trouble.latest_us)
@@ -123,25 +135,20 @@ class World:
         end = self.chance.random()
         if end < 0.4:
             machine.restart()
-        for process in self.clients:
+        for process in machine.living():
             process.armed.clear()
             machine.resume(process)
-            if not process.dead and (end < 0.7 or process.on_signal is None):
+            if end < 0.7 or process.on_signal is None:
                 machine.end(process, signal.SIGKILL)
             else:
                 machine.signal(process, signal.SIGTERM)
 
     def _peace(self, *clients: Client) -> None:
-        started = [self._start(client) for client in clients]
-        self.clients += started
         machine = self.machine
+        for client in clients:
+            self._start(client)
         try:
-            machine.run(
-                lambda: (
-                    all(process.dead for process in self.clients)
-                    or machine.calls >= machine.calls_max
-                )
-            )
+            machine.run(lambda: not machine.living() or machine.calls >= machine.calls_max)
         except Stuck:
             raise Violation("everybody waits for ever") from None
         if machine.calls >= machine.calls_max:
@@ -161,7 +168,7 @@ class World:
 
     def open(self, process: Process) -> Queue:
         """The real thing, on the simulated machine."""
-        return open_queue(process, self.oracle, self.segment_bytes_max)
+        return open_queue(process, self.oracle)
 
     def _is_excused(self, process: Process, error: Exception) -> bool:
         """Whether the trouble made explains that a client gave up."""
@@ -176,6 +183,24 @@ class World:
             return True
         return process.errors > 0
 
+    def told(self) -> dict[str, int]:
+        """What was tried."""
+        counts, oracle = self.trouble.counts, self.oracle
+        return {
+            "seeds": 1,
+            "simulated calls": self.machine.calls,
+            "events": len(oracle.history),
+            "acknowledgements checked": oracle.acknowledged,
+            "runs of jobs": oracle.runs,
+            "events compacted away": len(oracle.compacted),
+            "kills": counts["kill"],
+            "power cuts": counts["power"],
+            "errors and short writes": counts["error"] + counts["short"],
+            "stops": counts["stop"],
+            "clock jumps": counts["clock"],
+            "disks filled": counts["full"],
+        }
+
     def story(self) -> str:
         """The seed, and what happened last."""
         lines = [
@@ -185,30 +210,35 @@ class World:
         return "\n".join([f"seed {self.seed}, last calls:", *lines])
 
 
-def open_queue(process: Process, oracle: Oracle, segment_bytes_max: int) -> Queue:
-    """A queue as that process has it, with all that it sees told to the oracle."""
-    host = SimulatedHost(process, Programs(oracle))
-    queue = Queue(_PLACE, host=host)
-    home = queue.home
-    queue.log = WatchedLog(
-        oracle, home.log, host, segment_bytes_max=segment_bytes_max, archive=home.archive
-    )
-    return queue
+@contextmanager
+def simulated(
+    oracle: Oracle, *, segment_bytes_max: int = 1 << 20, many_events: int = 1 << 20
+) -> Iterator[None]:
+    """While entered, logs tell the oracle what is seen of them, and signals come from the machine.
+    Who has folded `many_events` leaves a snapshot behind, and workers have house kept as often."""
+    log = partial(WatchedLog, oracle, segment_bytes_max=segment_bytes_max)
+    with (
+        mock.patch.object(real_worker, "StopSignals", Signals),
+        mock.patch.object(queueview, "FileLog", log),
+        mock.patch.object(queueview, "_MANY_EVENTS", many_events),
+        mock.patch.multiple(
+            housekeeping, _TAIL_EVENTS=many_events, _TAIL_EVENTS_IDLE=many_events, _PAUSE_S=0.1
+        ),
+    ):
+        yield
 
 
-def without_real_signals() -> AbstractContextManager[Any]:
-    return mock.patch.object(real_worker, "StopSignals", Signals)
-
-
-def run(seed: int, calls: int = 1000) -> World:
+def run(seed: int, calls: int = 1000, storm: tuple[str, ...] | None = None) -> World:
     """Run one seed; a failure says how to run it again."""
-    world = World(seed, calls)
+    world = World(seed, calls, storm)
+    # Whatever is finalized must be so at the same moment every time.
+    gc.disable()
     try:
         world.run()
     except BaseException as error:
         error.add_note(world.story())
         raise
+    finally:
+        world.machine.halt()
+        gc.enable()
     return world
-
-
-Run = Callable[[int], World]
