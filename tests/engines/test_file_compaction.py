@@ -494,6 +494,19 @@ def test_an_archive_that_cannot_be_read_back_is_not_believed(tmp_path: Path) -> 
     assert archive.list() == []
 
 
+def test_what_bears_the_name_of_an_archive_already_is_not_believed(tmp_path: Path) -> None:
+    write(tmp_path)
+    originals = contents(tmp_path)
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / f"{segments(tmp_path)[0].name}.gz").write_bytes(b"garbage")
+    (tmp_path / "archive" / f"{2:020d}.jsonl.gz").write_bytes(b"garbage")
+    compacted(tmp_path)
+    (tmp_path / "archive" / f"{2:020d}.jsonl.gz").unlink()
+    found = archived(tmp_path)
+    assert found == {name: originals[name] for name in found}
+    assert segments(tmp_path)[0].name in found
+
+
 def test_leftovers_of_a_merge_are_removed_by_the_next_run(tmp_path: Path) -> None:
     write(tmp_path)
     originals = contents(tmp_path)

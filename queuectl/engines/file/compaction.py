@@ -186,16 +186,18 @@ class _Compaction:
         content = content_of(self._log, first)
         draft, removed = drafted(content, self._forgetting.going, self._forgetting.summary)
         content.check_seam(following, header)
+        # One that was never rewritten is archived again, whatever bears its name there already.
+        rewritten = bool(content.header.sealed_sha256)
         is_archived = any(first <= kept <= content.through for kept in self._archived)
-        sha256 = "" if is_archived else content.sha256
+        sha256 = "" if rewritten and is_archived else content.sha256
         gone = [event for event in removed if type(event) is not LogCompacted]
         gain = content.size - draft.size
         if gone and gain > 0 and gain >= self._least_share * content.size:
             return _Part(draft, content.size, len(gone), sha256)
         self._forgetting.stay(gone)
-        if not content.header.sealed_sha256:
+        if not rewritten:
             return None
-        # Rewritten before: it may still become one with its neighbours.
+        # It may still become one with its neighbours.
         again = content_of(self._log, first)
         draft, _ = drafted(again, _none_going, self._forgetting.summary)
         return _Part(draft, content.size, 0, sha256)
