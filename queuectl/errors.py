@@ -61,6 +61,15 @@ class Damaged(QueuectlError):
         self.offset = offset
 
 
+class Forged(Damaged):
+    """Every byte verifies, and tells what cannot have happened."""
+
+    _message = (
+        "the log is not true: {why}; it stands in {file} at byte {position}, after event {offset},"
+        " and its bytes are in order, so log repair has nothing to mend: look who could write there"
+    )
+
+
 class ArchiveDamaged(Damaged):
     """A file of the archive does not verify; the log itself can do without it.
 

@@ -77,6 +77,11 @@ def compacted(
         log.close()
 
 
+def header_of(path: Path) -> codec.Header:
+    """The first line of a segment."""
+    return codec.decode_header(path.read_bytes().partition(b"\n")[0])[0]
+
+
 def events(root: Path) -> list[Event]:
     return everything(FileLog(str(root / "log"), Untroubled()))
 

@@ -19,6 +19,7 @@ from compacting import (
     archived,
     compacted,
     events,
+    header_of,
     segments,
     spoil,
     write,
@@ -34,7 +35,7 @@ from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.compaction import compact, expire, holding
 from queuectl.engines.file.content import Content
 from queuectl.errors import ArchiveDamaged, Conflict, Damaged, LockTimedOut, NoSpace, QueuectlError
-from queuectl.events.codec import Header, decode_header, frame_header, rechain
+from queuectl.events.codec import frame_header, rechain
 from queuectl.events.log import Batch
 from queuectl.events.vocabulary import Event, JobEnqueued, LogCompacted
 
@@ -43,10 +44,6 @@ class Future(JobEnqueued, tag="job.enqueued", frozen=True, kw_only=True, omit_de
     """As a later version may write it."""
 
     colour: str = ""
-
-
-def header_of(path: Path) -> Header:
-    return decode_header(path.read_bytes().partition(b"\n")[0])[0]
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from compacting import SIZE, Forget, archived, compacted, forge, segments, write
+from compacting import SIZE, Forget, archived, compacted, forge, header_of, segments, write
 from conformance import batch, everything
 from filelogs import FileLog
 from hosts import Untroubled
@@ -154,6 +154,24 @@ def test_archives_that_are_not_where_they_were_are_found(root: Path) -> None:
         verified(root)
     one.write_bytes(data[1])
     with pytest.raises(ArchiveDamaged):
+        verified(root)
+
+
+def test_archives_of_what_was_not_compacted_are_looked_at_too(root: Path) -> None:
+    (last, *_) = [path for path in segments(root)[::-1] if not header_of(path).sealed_sha256]
+    before = verified(root).archives
+    name = f"{header_of(last).first:020d}.jsonl.gz"
+    (root / "archive" / name).write_bytes(gzip.compress(last.read_bytes()))
+    assert verified(root).archives == before + 1
+    for content in (b"garbage", archives(root)[0].read_bytes()):
+        (root / "archive" / name).write_bytes(content)
+        with pytest.raises(ArchiveDamaged) as raised:
+            verified(root)
+        assert raised.value.file == str(root / "archive" / name)
+    (root / "archive" / name).unlink()
+    verified(root)
+    (root / "archive" / f"{1 << 40:020d}.jsonl.gz").write_bytes(gzip.compress(last.read_bytes()))
+    with pytest.raises(ArchiveDamaged, match="the log ends before"):
         verified(root)
 
 

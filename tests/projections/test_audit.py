@@ -10,7 +10,7 @@ import pytest
 from test_retention import Site
 
 from queuectl.engines.file.verify import Report, verify
-from queuectl.errors import Damaged, Disproved
+from queuectl.errors import Disproved, Forged
 from queuectl.events import codec
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
@@ -100,7 +100,7 @@ def test_an_event_that_nobody_can_have_decided_is_found(site: Site) -> None:
     job = next(job.id for job in site.queue.jobs())
     ghost = v.JobCompleted(job=job, worker="w", token=1, attempt=1)
     (event,) = site.queue.log.append([Batch([ghost])])
-    with pytest.raises(Damaged, match="cannot have happened: it is pending") as raised:
+    with pytest.raises(Forged, match="cannot have happened: it is pending") as raised:
         audited(site)
     data = Path(raised.value.file).read_bytes()[raised.value.position :]
     assert data[codec.BODY :].startswith(b'","offset":%d,' % event.offset)
@@ -111,7 +111,7 @@ def test_that_is_so_in_a_log_that_was_never_compacted_too(tmp_path: Path) -> Non
     site.pass_by()
     assert audited(site).archives == 0
     site.queue.log.append([Batch([v.JobCompleted(job="nobody")])])
-    with pytest.raises(Damaged, match="there is no such job"):
+    with pytest.raises(Forged, match="there is no such job"):
         audited(site)
     for log in site.logs:
         log.close()

@@ -21,7 +21,7 @@ from queuectl.quantities import format_size
     epilog="""\b
 Examples:
   queuectl log verify
-  queuectl log verify -q >> /elsewhere/anchors
+  queuectl -q log verify >> /elsewhere/anchors
   queuectl log verify --anchor /elsewhere/anchors"""
 )
 @click.option(

@@ -11,7 +11,7 @@ from typing import Protocol
 from queuectl.engines.file.content import Content, archived_content, content_of
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.segments import counting
-from queuectl.errors import Compacted, Damaged, Illegal
+from queuectl.errors import ArchiveDamaged, Compacted, Damaged, Forged, Illegal
 from queuectl.events import codec
 from queuectl.events.vocabulary import Event, LogCompacted, LogRepaired
 
@@ -121,6 +121,10 @@ class Verification:
                 if following:
                     content.check_seam(following, self._headers[following])
                 self._take_head(content)
+            for beyond in (one for one in self.archived if one > content.through):
+                # What was archived had been sealed, and something followed it.
+                file, why = log.archive.path(beyond), "the log ends before the events in it"
+                raise ArchiveDamaged(why, file=file, position=0, offset=content.through)
             if read < report.size:
                 raise content.damage(f"{report.size - read} bytes that were acknowledged are gone")
         try:
@@ -165,6 +169,8 @@ class Verification:
         self._done += content.size
         if rewritten:
             self._originals(content, lines)
+        else:
+            self._copies(content)
         return content
 
     def _show(self, see: See, events: Sequence[Event]) -> None:
@@ -177,13 +183,24 @@ class Verification:
         """Where that event stands: in the log, or only in the archive any more."""
         first = max(one for one in self._firsts if one <= illegal.offset)
         content = self.content(first)
+        kind: type[Damaged] = Forged
         position, line = content.find(illegal.offset)
         if not line:
             first = max(one for one in self.archived if one <= illegal.offset)
-            content = archived_content(self.log.archive, first)
+            content, kind = archived_content(self.log.archive, first), ArchiveDamaged
             position, _ = content.find(illegal.offset)
-        kind = type(content.damage(""))
         return kind(illegal.why, file=content.file, position=position, offset=illegal.offset - 1)
+
+    def _copies(self, content: Content) -> None:
+        """Check what the archive has of a segment that stands in the log as it was: an interrupted
+        compaction left it there, or a repair."""
+        for first in (one for one in self.archived if content.first <= one <= content.through):
+            copy = archived_content(self.log.archive, first)
+            for _ in copy:
+                pass
+            if copy.sha256 != content.sha256:
+                raise copy.damage("it is not what the log has in its place")
+            self._count(copy)
 
     def _originals(self, content: Content, lines: dict[bytes, tuple[int, int]]) -> None:
         """Check a rewritten segment against its originals; `lines` are those that it has left."""
@@ -228,10 +245,13 @@ class Verification:
                 lines.pop(body, None)
                 lines.pop(codec.ends_batch(body), None)
             self._progress(self._done, self._total)
-        self._done += self.log.archive.size(first)
-        self._report.archives += 1
-        self._report.archive_size += original.size
+        self._count(original)
         return original
+
+    def _count(self, archived: Content) -> None:
+        self._done += self.log.archive.size(archived.first)
+        self._report.archives += 1
+        self._report.archive_size += archived.size
 
 
 _Seam = tuple[str, str]
