@@ -29,6 +29,8 @@ _Key = TypeVar("_Key", int, str)
 _BLOCK_BYTES = 1 << 16
 _BLOCKS_KEPT = 64
 _FOOTER_BYTES = 64
+_FOOTER = (10, 10, 16)
+"""The bases of the figures in the footer: where the index is, its size, its checksum."""
 _NUMBER = re.compile(rb"\t([0-9]+)\n")
 
 
@@ -168,8 +170,11 @@ class Table:
         end = self._host.size(self._fd)
         footer = self._host.read_at(self._fd, _FOOTER_BYTES, max(0, end - _FOOTER_BYTES))
         try:
-            position, size, crc = footer.split()
-            index = self._read(int(position), int(size), int(crc, 16))
+            figures = zip(footer.split(), _FOOTER, strict=True)
+            position, size, crc = (int(figure, base) for figure, base in figures)
+            if not 0 <= position <= position + size <= end:
+                raise ValueError
+            index = self._read(position, size, crc)
             return _index_decoder.decode(index)
         except (ValueError, msgspec.MsgspecError):
             raise Spoiled(f"{self.path}: its end does not verify") from None
