@@ -179,7 +179,8 @@ class JobTable:
         except Spoiled:
             self._start_over()
             there = []
-        return list(dict.fromkeys([*(id for id in self.rows if id.startswith(start)), *there]))
+        # In an order that does not depend on where they were found.
+        return sorted({*there, *(id for id in self.rows if id.startswith(start))})
 
     def _close_to(self, name: str) -> str:
         return did_you_mean(name, [job.id for job in islice(self.select(reverse=True), _RECENT)])
