@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True):
     retain_cancelled_max: int = 1_000_000
     retain_dead_ms: int = 0
     retain_dead_max: int = 0
+    archive_retention_ms: int = 0
 
 
 class Setting(NamedTuple):
@@ -173,6 +174,13 @@ SETTINGS = (
             ),
         )
     ),
+    Setting(
+        "archive-retention",
+        "archive_retention_ms",
+        parse_duration_ms,
+        format_duration,
+        "how long the archive keeps what compaction put there; 0 for ever",
+    ),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 _ALIASES = {
@@ -253,6 +261,12 @@ def effect(settings: Settings, key: str) -> str:
         case "retain_dead_ms" | "retain_completed_ms" | "retain_cancelled_ms":
             state = setting.key.removeprefix("retain-")
             kept = f"for {value}" if getattr(settings, setting.field) else "for ever"
-            return f"Jobs that are {state} are kept {kept}; their history stays in any case."
+            return (
+                f"Jobs that are {state} are kept {kept}; their history is kept as the archive is."
+            )
+        case "archive_retention_ms" if not settings.archive_retention_ms:
+            return "The archive is kept for ever, and with it the history of every job."
+        case "archive_retention_ms":
+            return f"What is older than {value} leaves the archive, and history with it."
         case _:
             return f"{setting.key} is now {value}: {setting.meaning}."

@@ -1,14 +1,13 @@
-"""Compacting the log of a queue: what retention lets go, as far as everybody has read; knows no
-formats."""
+"""Compacting the log of a queue: what retention lets go, as far as everybody has read, and for how
+long the archive has it then; knows no formats."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 from queuectl import instants
-from queuectl.engines.file import FileLog, cursors
-from queuectl.engines.file.compaction import Rewriting, expire
-from queuectl.engines.file.compaction import compact as compact_log
+from queuectl.engines.file import FileLog, compaction, cursors
+from queuectl.engines.file.compaction import Rewriting
 from queuectl.errors import QueuectlError
 from queuectl.jobqueue import Queue
 from queuectl.projections.retention import Retention
@@ -21,23 +20,17 @@ def compact(
     *,
     thrifty: bool = False,
     dry_run: bool = False,
-    archive_retention_ms: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Rewriting]:
     """Take out of the log what nobody needs; gives each file as it is put in place.
 
-    `thrifty` leaves alone what would shrink by less than a third. `archive_retention_ms` (None: for
-    ever) is how long the archive keeps what is older. Raises what
+    `thrifty` leaves alone what would shrink by less than a third. Raises what
     `queuectl.engines.file.compaction.compact` does.
     """
-    log = queue.log
-    if not isinstance(log, FileLog):
-        raise QueuectlError("this log is not kept in files: there is nothing to compact")
+    log = _files(queue)
     retention = Retention(queue.state)
-    if queue.damage is not None:
-        raise queue.damage
     cursor = cursors.least(queue.home.cursors, queue.host)
-    yield from compact_log(
+    yield from compaction.compact(
         log,
         retention,
         until=retention.known if cursor is None else cursor,
@@ -45,5 +38,21 @@ def compact(
         dry_run=dry_run,
         progress=progress,
     )
-    if archive_retention_ms is not None and not dry_run:
-        expire(log, instants.later(queue.now(), -archive_retention_ms))
+
+
+def expire(queue: Queue, *, dry_run: bool = False) -> int:
+    """Take out of the archive what it has kept for as long as the settings say; returns how many
+    files. Raises `LockTimedOut` where somebody else is compacting."""
+    kept_ms = queue.state.settings.archive_retention_ms
+    if not kept_ms:
+        return 0
+    before = instants.later(queue.now(), -kept_ms)
+    act = compaction.expiring if dry_run else compaction.expire
+    return len(act(_files(queue), before))
+
+
+def _files(queue: Queue) -> FileLog:
+    log = queue.log
+    if not isinstance(log, FileLog):
+        raise QueuectlError("this log is not kept in files: there is nothing to compact")
+    return log

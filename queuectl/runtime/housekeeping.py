@@ -1,18 +1,15 @@
-"""Keeping a queue small and quick to open: forgets old jobs, keeps snapshots, compacts the log.
-
-A worker has it done by a process of its own, beside its loop, now and then.
-"""
+"""A worker has its queue kept small and quick to open, now and then: by a process of its own beside
+its loop. What that does there is for others to know."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from queuectl.domain.retention import retentions
-from queuectl.errors import NotFound, QueuectlError, Rejected
+from queuectl.errors import QueuectlError
 from queuectl.jobqueue import Queue
-from queuectl.runtime.compacting import compact
 from queuectl.runtime.orphans import Orphans
+from queuectl.runtime.tidying import tidy
 
 _TAIL_EVENTS = 20_000
 """So many events after the snapshot take a start 50 ms."""
@@ -24,40 +21,11 @@ _TIDY_S = 3600.0
 """How often to look what has grown old: that reads all jobs that are over, and if some are
 forgotten, all of the log."""
 _TIDY = "tidy"
-_FORGET_AT_A_TIME = 1_000
 
 
 def keep_house(queue: Queue) -> None:
-    """Forget what has been kept long enough, keep a snapshot, and compact the log if something was
-    forgotten and it is worth it. Raises what those do; what is done by then stays done."""
-    forgotten = forget(queue)
-    # First this, so that compaction takes out only what a start need not read.
-    queue.keep_snapshot()
-    if forgotten:
-        for _ in compact(queue, thrifty=True):
-            pass
-
-
-def forget(queue: Queue) -> int:
-    """Purge the jobs that the retention settings do not keep; returns how many."""
-    state = queue.state
-    count = 0
-    for name, retention in retentions(state.settings, queue.now()).items():
-        if not state.counts[name]:
-            continue
-        # Listed first: what is purged must not change what is being looked through.
-        ids = list(retention.overdue(queue.jobs(states=[name])))
-        for start in range(0, len(ids), _FORGET_AT_A_TIME):
-            count += _forget(queue, ids[start : start + _FORGET_AT_A_TIME])
-    return count
-
-
-def _forget(queue: Queue, ids: list[str]) -> int:
-    try:
-        return len(queue.prune(*ids, reason="retention"))
-    except (Rejected, NotFound):
-        # Somebody has retried or purged one meanwhile: the next round sees to the others.
-        return 0
+    """Tidy up, and compact the log only if something was forgotten and it is worth it."""
+    tidy(queue, idly=True, thrifty=True)
 
 
 class Housekeeping:

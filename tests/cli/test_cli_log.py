@@ -32,6 +32,7 @@ def old(shell: Shell) -> Shell:
     """A queue with a past: most of its jobs have been purged."""
     host = Untroubled()
     with Queue(shell.data, host=host) as queue:
+        queue.set("retain-completed", "0")
         for worker in ("w1", "w2"):
             facts = [v.WorkerStarted(worker=worker), v.WorkerStopped(worker=worker)]
             queue.transact(lambda facts=facts: [Batch([fact]) for fact in facts])
@@ -90,12 +91,40 @@ def test_the_document(old: Shell) -> None:
     document = old.ok("log", "compact", "--json").json
     assert set(document) == {
         *("dry_run", "bytes_before", "bytes_after", "events_removed", "archives", "rewritten"),
+        *("forgotten", "expired"),
     }
     rows = document["rewritten"]
     assert sum(row["events_removed"] for row in rows) == document["events_removed"] > 500
     assert document["archives"] == len(list((old.data / "archive").glob("*.jsonl.gz")))
     assert rows[0]["first"] == 1
     assert document["bytes_after"] < document["bytes_before"]
+
+
+def test_what_the_settings_do_not_keep_goes_first(old: Shell) -> None:
+    old.ok("config", "set", "retain-completed-max", "5")
+    before = tree(old.directory)
+    would = old.ok("log", "compact", "--dry-run")
+    assert "would forget 15 jobs first" in would.err and "nothing was changed" in would.err
+    assert tree(old.directory) == before
+    assert "forgot 15 jobs" in old.ok("log", "compact").err
+    left = old.ok("list", "--json", "--limit", "0").json
+    assert [job["id"] for job in left] == [f"job{number}" for number in range(199, 150, -10)]
+    assert len(old.ok("history", "job9").lines) == 4
+    assert old.ok("log", "verify")
+
+
+def test_the_archive_ends_where_the_setting_says(old: Shell) -> None:
+    old.ok("log", "compact")
+    count = len(list((old.data / "archive").iterdir()))
+    answer = old.ok("config", "set", "archive-retention", "1ms")
+    assert "history" in answer.err
+    would = old.ok("log", "compact", "--dry-run")
+    assert f"would take {count} files out of the archive" in would.err
+    assert len(list((old.data / "archive").iterdir())) == count
+    assert old.ok("log", "compact", "--json").json["expired"] == count
+    assert list((old.data / "archive").iterdir()) == []
+    assert "not in the archive any more" in old("history", "job128").err
+    assert old.ok("log", "verify")
 
 
 def test_a_cursor_holds_it_back(old: Shell) -> None:

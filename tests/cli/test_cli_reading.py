@@ -23,7 +23,7 @@ STATES = ["pending", "processing", "completed", "failed", "dead", "cancelled"]
 SETTINGS = """
     max-retries backoff backoff-base backoff-max backoff-jitter timeout worker-poll-interval lease
     grace output-limit retain-completed retain-completed-max retain-cancelled retain-cancelled-max
-    retain-dead retain-dead-max
+    retain-dead retain-dead-max archive-retention
 """
 SHARES = {"p50", "p95", "p99", "max"}
 

@@ -29,6 +29,7 @@ def test_the_defaults() -> None:
         "retain-cancelled-max": "1000000",
         "retain-dead": "0s",
         "retain-dead-max": "0",
+        "archive-retention": "0s",
     }
     assert {setting.field for setting in SETTINGS} == set(Settings.__struct_fields__)
 
@@ -56,6 +57,7 @@ def test_the_defaults() -> None:
         ("grace", "0", "grace_ms", 0),
         ("retain-dead", "90d", "retain_dead_ms", 90 * 86_400_000),
         ("retain_completed_max", "5", "retain_completed_max", 5),
+        ("archive-retention", "365d", "archive_retention_ms", 365 * 86_400_000),
         ("output-limit", "64M", "output_limit_bytes", 64 << 20),
         ("output-limit", "1234567", "output_limit_bytes", 1_234_567),
     ],

@@ -13,8 +13,10 @@ from workers import Site, eventually
 
 from queuectl import Queue
 from queuectl.domain import commands as c
+from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
-from queuectl.runtime.housekeeping import forget, keep_house
+from queuectl.runtime.housekeeping import keep_house
+from queuectl.runtime.tidying import forget, tidy
 
 DAY_S = 86_400
 
@@ -105,3 +107,42 @@ def test_what_a_house_needs_is_done_in_one_go(tmp_path: Path) -> None:
     with Queue(tmp_path / "data", host=host) as again:
         assert again.known.offset == again.log.head()
         assert [event.job for event in again.history("old")] == ["old"] * 4  # type: ignore[attr-defined]
+
+
+def in_small_files(root: Path, host: SteadyHost) -> Queue:
+    (root / "log").mkdir()
+    archive = str(root / "archive")
+    log = FileLog(str(root / "log"), host, segment_bytes_max=700, archive=archive)
+    return Queue(root, host=host, log=log)
+
+
+def test_a_round_compacts_unasked_only_where_something_was_forgotten(tmp_path: Path) -> None:
+    host = SteadyHost()
+    with in_small_files(tmp_path, host) as queue:
+        play(queue, ["old", "new"])
+        queue.prune("old", reason="by hand")
+        assert tidy(queue, idly=True) == (0, [], 0)
+        assert len(tidy(queue).rewritten) == 1
+
+
+def test_what_was_archived_long_enough_goes_as_the_setting_says(tmp_path: Path) -> None:
+    host = SteadyHost()
+    with in_small_files(tmp_path, host) as queue:
+        archive = Path(queue.home.archive)
+        play(queue, ["old"])
+        host.advance(31 * DAY_S)
+        play(queue, ["new"])
+        assert tidy(queue).forgotten == 1
+        originals = sorted(archive.iterdir())
+        queue.set("retain-completed", "0")
+        host.advance(9000 * DAY_S)
+        assert tidy(queue).expired == 0
+        assert len(queue.history("old")) == 4
+        queue.set("archive-retention", "9032d")
+        keep_house(queue)
+        assert sorted(archive.iterdir()) == originals
+        queue.set("archive-retention", "9030d")
+        assert tidy(queue, dry_run=True).expired == len(originals)
+        assert sorted(archive.iterdir()) == originals
+        keep_house(queue)
+        assert sorted(archive.iterdir()) == []

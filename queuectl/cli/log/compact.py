@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -30,28 +31,37 @@ Examples:
 def compact(app: App, dry_run: bool, thrifty: bool, as_json: bool) -> None:
     """Take what nobody needs any more out of the log.
 
-    That is the events of purged jobs and of workers that are gone. No answer changes by it. Every
-    file that is changed is put into the archive first, as it was, so that the history of a job
-    stays complete. Others may use the queue meanwhile.
+    First the jobs are forgotten that the settings do not keep any longer (retain-…), as a worker
+    does once an hour. What goes is the events of forgotten jobs and of workers that are gone; no
+    other answer changes by it. Every file that is changed is put into the archive first, as it was,
+    so that the history of a job stays complete, for as long as archive-retention says. Others may
+    use the queue meanwhile.
     """
-    from queuectl.runtime import compacting
+    from queuectl.runtime.tidying import tidy
 
     with app.open() as queue:
+        tell = _ignore if as_json else _tell
         show = None if as_json else progress(app)
-        found = []
-        for rewriting in compacting.compact(queue, thrifty=thrifty, dry_run=dry_run, progress=show):
-            found.append(rewriting)
-            if not as_json:
-                click.echo(_line(rewriting))
+        done = tidy(queue, thrifty=thrifty, dry_run=dry_run, tell=tell, progress=show)
         totals = {
-            name: sum(getattr(rewriting, name) for rewriting in found)
+            name: sum(getattr(rewriting, name) for rewriting in done.rewritten)
             for name in ("bytes_before", "bytes_after", "events_removed", "archives")
         }
         if as_json:
-            rows = [rewriting._asdict() for rewriting in found]
-            emit({"dry_run": dry_run, **totals, "rewritten": rows})
+            rows = [rewriting._asdict() for rewriting in done.rewritten]
+            counts = {"forgotten": done.forgotten, "expired": done.expired}
+            emit({"dry_run": dry_run, **totals, **counts, "rewritten": rows})
             return
-        app.say(_summary(totals, dry_run) if found else "there is nothing to take out of the log")
+        for sentence in _sentences(done, totals, dry_run):
+            app.say(sentence)
+
+
+def _ignore(_: Any) -> None:
+    pass
+
+
+def _tell(rewriting: Any) -> None:
+    click.echo(_line(rewriting))
 
 
 def _line(done: Any) -> str:
@@ -62,10 +72,25 @@ def _line(done: Any) -> str:
     )
 
 
-def _summary(totals: dict[str, int], dry_run: bool) -> str:
-    text = (
-        f"{format_size(totals['bytes_before'])} -> {format_size(totals['bytes_after'])},"
-        f" {counted(totals['events_removed'], 'event')} out of the log,"
-        f" {counted(totals['archives'], 'file')} into the archive"
-    )
-    return f"would make {text}; nothing was changed" if dry_run else text
+def _sentences(done: Any, totals: dict[str, int], dry_run: bool) -> Iterator[str]:
+    if done.forgotten:
+        jobs = counted(done.forgotten, "job")
+        yield (
+            f"would forget {jobs} first, and take out what is about them, too"
+            if dry_run
+            else f"forgot {jobs} that the settings do not keep any longer"
+        )
+    if done.rewritten:
+        text = (
+            f"{format_size(totals['bytes_before'])} -> {format_size(totals['bytes_after'])},"
+            f" {counted(totals['events_removed'], 'event')} out of the log,"
+            f" {counted(totals['archives'], 'file')} into the archive"
+        )
+        yield f"would make {text}" if dry_run else text
+    elif not (dry_run and done.forgotten):
+        yield "there is nothing to take out of the log"
+    if done.expired:
+        files = counted(done.expired, "file")
+        yield f"{'would take ' if dry_run else ''}{files} out of the archive for good"
+    if dry_run:
+        yield "nothing was changed"

@@ -92,20 +92,26 @@ def expire(log: FileLog, before: Instant) -> list[int]:
     What was taken out of the log with them is gone for ever.
     """
     with holding(log):
-        headers = log.segments.headers()
-        kept = log.archive.list()
-        expired = []
-        for first, following in pairwise(sorted({*kept, *counting(headers)})):
-            if first not in kept:
-                continue
-            header = headers.get(first)
-            ends = headers.get(following) or log.archive.header(following)
-            # The first line of each segment has the time of the last event before it.
-            if ends is None or ends.at >= before or (header and not header.covers):
-                break
-            expired.append(first)
+        expired = expiring(log, before)
         log.archive.remove(expired)
         return expired
+
+
+def expiring(log: FileLog, before: Instant) -> list[int]:
+    """Which segments `expire` would take out of the archive; changes nothing."""
+    headers = log.segments.headers()
+    kept = log.archive.list()
+    found = []
+    for first, following in pairwise(sorted({*kept, *counting(headers)})):
+        if first not in kept:
+            continue
+        header = headers.get(first)
+        ends = headers.get(following) or log.archive.header(following)
+        # The first line of each segment has the time of the last event before it.
+        if ends is None or ends.at >= before or (header and not header.covers):
+            break
+        found.append(first)
+    return found
 
 
 @contextmanager
