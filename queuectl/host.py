@@ -23,6 +23,7 @@ from queuectl.processes import Processes
 _LOCK_POLL_S = 0.001
 _LOCK_FD_MIN = 600
 """Locks that children inherit lie above what scripts use themselves: `exec 9>file` closes one."""
+_RINGS = 4096
 _WAIT_S_MAX = 86_400.0
 """The system takes no more than 24 days."""
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -342,7 +343,7 @@ class Host(Processes):
     def silence(self, bell: int) -> None:
         """Take all rings so far."""
         try:
-            while os.read(bell, 4096):
+            while len(os.read(bell, _RINGS)) == _RINGS:  # after fewer there are no more
                 pass
         except BlockingIOError:
             pass

@@ -12,6 +12,8 @@ import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from queuectl import spawning
+
 _LINUX = sys.platform == "linux"
 _PR_SET_CHILD_SUBREAPER = 36
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -30,6 +32,7 @@ class Session(NamedTuple):
 
 class _Process(NamedTuple):
     state: str
+    parent: int
     session: int
     start: int
 
@@ -48,10 +51,13 @@ class Processes:
     ) -> int:
         """Start a program in a session and process group of its own; returns its pid.
 
-        `out` and `err` become its output, `keep` is inherited as it is, nothing else is. For the
-        main thread: `posix_spawn` costs a third of `subprocess.Popen`, but knows no working
-        directory, so this process steps there and back. An `OSError` names what it is about.
+        `out` and `err` become its output, `keep` is inherited as it is, nothing else is. An
+        `OSError` names what it is about. For any thread where `spawns_aside`, else for the main
+        one: Python's `posix_spawn` knows no working directory, so this process steps there and
+        back.
         """
+        if self.spawns_aside():
+            return spawning.spawn(argv, cwd, env, out, err, keep)
         # Back, because whoever stands in a directory keeps its file system from being unmounted.
         here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -78,8 +84,13 @@ class Processes:
         finally:
             os.close(here)
 
+    def spawns_aside(self) -> bool:
+        """Whether several threads may start programs at once, while others go on."""
+        return spawning.is_possible()
+
     def has_ended(self, pid: int) -> bool:
-        """Whether a child has ended; it stays to be reaped."""
+        """Whether a child has ended; it stays to be reaped. Raises `ChildProcessError` where that
+        was done."""
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def reap(self, pid: int) -> tuple[int, Any]:
@@ -119,6 +130,11 @@ class Processes:
             return os.getpgid(pid), os.getsid(pid)
         except ProcessLookupError:
             return 0, 0
+
+    def is_child(self, pid: int) -> bool:
+        """Whether a process is a child of this one, as far as anybody tells."""
+        process = _process(pid)
+        return process is not None and process.parent == os.getpid()
 
     def start_of(self, pid: int) -> int:
         """When a process started, in ticks; 0 where nobody tells."""
@@ -203,7 +219,7 @@ def _process(pid: int) -> _Process | None:
         return None
     finally:
         os.close(fd)
-    return _Process(fields[0].decode(), int(fields[3]), int(fields[19]))
+    return _Process(fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
 
 
 def _members(

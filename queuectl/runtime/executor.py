@@ -1,4 +1,4 @@
-"""One run of a job: starting it, watching it, ending it with everything it started.
+"""One run of a job: watching it, ending it with everything it started.
 
 A run is over when its main process has ended *and* nothing of it lives any more: what it left in
 its process group is killed, and so is what left the group, found among the orphans that the worker
@@ -7,12 +7,8 @@ adopts and by the lock that every process of the run has inherited.
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
 from typing import NamedTuple
 
 from queuectl.domain import commands as c
@@ -20,10 +16,8 @@ from queuectl.domain.job import Job
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.quantities import format_duration, format_size
-from queuectl.runtime.hindrance import SHORTAGES
 from queuectl.runtime.orphans import Orphans
-from queuectl.runtime.output import Output
-from queuectl.runtime.presence import write_trace
+from queuectl.runtime.start import NotStarted, Start
 
 _OUTLIVES_KILL_S = 0.02
 """How long a killed process may take to vanish before its run is searched for escaped ones."""
@@ -31,18 +25,7 @@ _LINGER_S = 0.001
 _LINGER_S_MAX = 0.5
 """How often to look whether killed processes have vanished: less and less often."""
 _OUTPUT_CHECK_S = 0.5
-_SHELL = b"/bin/sh"
-
-
-class NotStarted(Exception):
-    """A run could not begin; `fault` says whether the job itself is why, `exit_code` as a shell
-    would give it."""
-
-    def __init__(self, why: str, *, fault: bool, exit_code: int | None = None) -> None:
-        super().__init__(why)
-        self.why = why
-        self.fault = fault
-        self.exit_code = exit_code
+_START_CHECK_S = 0.05
 
 
 class Limits(NamedTuple):
@@ -60,59 +43,37 @@ class Run:
     """A claimed job with its process, its output and its deadlines."""
 
     def __init__(
-        self,
-        job: Job,
-        home: Home,
-        host: Host,
-        lock: int,
-        environment: Mapping[bytes, bytes],
-        limits: Limits,
-        orphans: Orphans,
+        self, job: Job, home: Home, host: Host, start: Start, limits: Limits, orphans: Orphans
     ) -> None:
-        """Start it. `lock` is the held slot lock, which all its processes inherit; `environment`
-        is what it is given besides its own; `orphans` is where what it leaves behind turns up.
-
-        Raises `NotStarted`.
-        """
+        """`start` is how it is begun; `orphans` is where what it leaves behind turns up."""
         self.job = job
+        self.claimed_s = host.monotonic_s()
         self._asked = ""
         self._at_once = False
         self._ending = ""
         """Why it is being ended: what was asked, `timeout` or `output-limit`."""
         self._escaped: set[int] = set()
         self._host = host
-        self._orphans = orphans
-        self._lock_path = home.slot_lock(job.worker, job.slot)
+        self._start = start
         self._limits = limits
         self._status: int | None = None
         self._cpu_ms = 0
-        self._ended_s = self._search_s = self._kill_s = self._timeout_s = 0.0
-        env = _environment(job, environment)
-        argv = _argv(job, env)
-        try:
-            self._output = Output(home, host, job.id, job.token)
-        except OSError as error:
-            raise NotStarted(f"no output file: {error.strerror}", fault=False) from None
-        try:
-            # Written before it starts: a claim whose token does not stand here never ran.
-            write_trace(host, lock, job.token)
-        except OSError as error:
-            self._output.close()
-            raise NotStarted(f"no slot file: {error.strerror}", fault=False) from None
-        try:
-            self._started_s = host.monotonic_s()
-            self._pid = host.spawn(
-                argv, job.spec.cwd.encode(), env, self._output.out, self._output.err, lock
-            )
-        except OSError as error:
-            self._output.close()
-            raise _not_started(job, error) from None
-        with suppress(OSError):  # it runs already: a successor may just find less of it
-            write_trace(host, lock, job.token, self._pid)
+        self._ended_s = self._search_s = self._kill_s = 0.0
+        self._lock_path = home.slot_lock(job.worker, job.slot)
         self._markers = [f"QUEUECTL_WORKER={job.worker}", f"QUEUECTL_TOKEN={job.token}"]
-        orphans.begin(job.token, self._pid, self._markers, self._lock_path)
-        if limits.timeout_ms:
-            self._timeout_s = self._started_s + limits.timeout_ms / 1000
+        self._orphans = orphans
+        orphans.begin(job.token, start, self._markers, self._lock_path)
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it is not known yet whether it could begin."""
+        return not self._start.is_over
+
+    @property
+    def shortage(self) -> str:
+        """Why the machine could not begin it; empty where that was not the machine's fault."""
+        failure = self._start.failure
+        return failure.why if isinstance(failure, NotStarted) and not failure.fault else ""
 
     # ---- ending it
 
@@ -126,72 +87,99 @@ class Run:
             self._at_once = True
             self._kill_s = self._host.monotonic_s()
 
-    def look(self) -> bool:
-        """Whether the run is over, with all its processes; ends it where a deadline has passed."""
-        host = self._host
+    def watch(self) -> None:
+        """See whether its main process has ended, and end it where a deadline has passed. Raises,
+        once, what nobody has foreseen of its start."""
+        failure = self._start.failure
+        if failure is not None and not isinstance(failure, NotStarted):
+            self._start.failure = NotStarted(f"{type(failure).__name__}: {failure}", fault=True)
+            raise failure
+        # Read once: it is set at any moment, and 0 would mean this very group.
+        host, pid = self._host, self._start.pid
+        if not pid or self._status is not None:
+            return
         now = host.monotonic_s()
-        if self._status is None:
-            # Asked first, so that an end before the deadline counts however late it is seen.
-            if not host.has_ended(self._pid):
-                self._enforce(now)
+        # Asked first, so that an end before the deadline counts however late it is seen.
+        if not host.has_ended(pid):
+            self._enforce(pid, now)
+            return
+        # Before reaping: until then no other group can come to have its id.
+        host.signal_group(pid, signal.SIGKILL)
+        self._status, usage = host.reap(pid)
+        self._cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
+        self._ended_s = now
+        self._search_s = now + _OUTLIVES_KILL_S
+
+    def is_over(self) -> bool:
+        """Whether nothing of it lives, or it could not begin; to be asked after `Orphans.reap`, so
+        that what the main process has left is known of."""
+        if self._start.failure is None:
+            if self._status is None:
                 return False
-            # Before reaping: until then no other group can come to have its id.
-            host.signal_group(self._pid, signal.SIGKILL)
-            self._status, usage = host.reap(self._pid)
-            self._cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
-            self._ended_s = now
-            self._search_s = now + _OUTLIVES_KILL_S
-        left = self._orphans.of(self.job.token)
-        for pid in left:
-            self._end_orphan(pid)
-        if left or host.is_held(self._lock_path):
-            if now > self._search_s:
-                self._search(now)
-            return False
+            left = self._orphans.of(self.job.token)
+            for pid in left:
+                self._end_orphan(pid)
+            if left or self._host.is_held(self._lock_path):
+                now = self._host.monotonic_s()
+                if now > self._search_s:
+                    self._search(now)
+                return False
         self._orphans.end(self.job.token)
         return True
 
     def _end_orphan(self, pid: int) -> None:
         group, _ = self._host.group_and_session(pid)
-        if group != self._pid:
+        if group != self._start.pid:
             self._escaped.add(pid)
         if not self._host.kill(pid, signal.SIGKILL):
             self._orphans.leave(pid)
 
     def _search(self, now: float) -> None:
-        """End whoever holds the lock without being an orphan of this worker."""
+        """End whoever holds the lock without being an orphan of this worker.
+
+        Its other children hold all locks that were open here, until they have reached their
+        program.
+        """
         for pid in self._host.processes_of(self._markers, [self._lock_path]):
-            self._escaped.add(pid)
-            self._host.kill(pid, signal.SIGKILL)
+            if not self._host.is_child(pid):
+                self._escaped.add(pid)
+                self._host.kill(pid, signal.SIGKILL)
         self._search_s = now + max(_OUTLIVES_KILL_S, now - self._ended_s)
 
-    def _enforce(self, now: float) -> None:
+    def _enforce(self, pid: int, now: float) -> None:
         """Begin to end what has to end, and kill what was asked long enough ago."""
         if not self._ending:
             if self._asked:
                 self._ending = self._asked
-            elif self._timeout_s and now >= self._timeout_s:
+            elif now >= self._timeout_s():
                 self._ending = "timeout"
             elif (
-                self._limits.output_bytes and sum(self._output.sizes()) > self._limits.output_bytes
+                self._limits.output_bytes
+                and sum(self._start.output.sizes()) > self._limits.output_bytes
             ):
                 self._ending = "output-limit"
             else:
                 return
             self._kill_s = now if self._at_once else now + self._limits.grace_ms / 1000
-            self._host.signal_group(self._pid, signal.SIGTERM)
+            self._host.signal_group(pid, signal.SIGTERM)
         if now >= self._kill_s:
-            self._host.signal_group(self._pid, signal.SIGKILL)
+            self._host.signal_group(pid, signal.SIGKILL)
+
+    def _timeout_s(self) -> float:
+        limit_ms = self._limits.timeout_ms
+        return self._start.started_s + limit_ms / 1000 if limit_ms else float("inf")
 
     def next_look_s(self, now: float) -> float:
         """When to look again even if nothing is heard of it (monotonic seconds)."""
+        if not self._start.pid:
+            return now if self._start.failure else now + _START_CHECK_S
         if self._status is not None:
             return _linger_s(self._ended_s, now)
         if self._asked and not self._ending:
             return now
         if self._ending:
             return max(self._kill_s, _linger_s(self._kill_s, now))
-        deadline = self._timeout_s or float("inf")
+        deadline = self._timeout_s()
         if self._limits.output_bytes:
             deadline = min(deadline, now + _OUTPUT_CHECK_S)
         return deadline
@@ -202,9 +190,12 @@ class Run:
         self, *, now: str, chance: float, backoff_base: float | None
     ) -> c.Finish | c.Release:
         """What to record once the run is over; also closes its files."""
-        stdout_bytes, stderr_bytes = self._output.sizes()
+        failure = self._start.failure
+        if isinstance(failure, NotStarted):
+            return self._not_begun(failure, now, chance, backoff_base)
+        stdout_bytes, stderr_bytes = self._start.output.sizes()
         reason, error, exit_code = self._outcome()
-        self._output.close()
+        self._start.output.close()
         if self._ending and self._ending == self._asked:
             return c.Release(job=self.job.id, token=self.job.token, now=now, reason=self._ending)
         return c.Finish(
@@ -214,11 +205,28 @@ class Run:
             reason=reason,
             error=error,
             exit_code=exit_code,
-            run_ms=round((self._ended_s - self._started_s) * 1000),
+            run_ms=round((self._ended_s - self._start.started_s) * 1000),
             cpu_ms=self._cpu_ms,
             stdout_bytes=stdout_bytes,
             stderr_bytes=stderr_bytes,
             escaped=len(self._escaped),
+            chance=chance,
+            backoff_base=backoff_base,
+        )
+
+    def _not_begun(
+        self, failure: NotStarted, now: str, chance: float, backoff_base: float | None
+    ) -> c.Finish | c.Release:
+        job = self.job
+        if not failure.fault:
+            return c.Release(job=job.id, token=job.token, now=now, reason=failure.why)
+        return c.Finish(
+            job=job.id,
+            token=job.token,
+            now=now,
+            reason="start",
+            error=failure.why,
+            exit_code=failure.exit_code,
             chance=chance,
             backoff_base=backoff_base,
         )
@@ -242,7 +250,7 @@ class Run:
             )
         if code == 0:
             return "", "", 0
-        last_line = self._output.last_error_line()
+        last_line = self._start.output.last_error_line()
         if code > 0:
             return "exit", last_line or f"exit code {code}", code
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
@@ -252,48 +260,3 @@ class Run:
 def _linger_s(since_s: float, now: float) -> float:
     """When to look again for what was killed at `since_s` and has not gone."""
     return now + min(_LINGER_S_MAX, max(_LINGER_S, (now - since_s) / 8))
-
-
-def _argv(job: Job, env: Mapping[bytes, bytes]) -> list[bytes]:
-    words = job.spec.argv
-    if words is None:
-        return [_SHELL, b"-c", job.spec.command.encode()]
-    # Paths with a slash are taken as they are, from the job's own directory.
-    program: bytes | None = words[0].encode()
-    if b"/" not in words[0].encode():
-        # So are relative places to look in.
-        path = env.get(b"PATH", os.defpath.encode()).split(b":")
-        places = b":".join(os.path.join(job.spec.cwd.encode(), place) for place in path)
-        program = shutil.which(words[0].encode(), path=os.fsdecode(places))
-    if program is None:
-        raise NotStarted(f"{words[0]}: no such program in PATH", fault=True, exit_code=127)
-    return [program, *(word.encode() for word in words[1:])]
-
-
-def _environment(job: Job, given: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """What the worker gives, what the job was given, and who it is."""
-    env = dict(given)
-    for name in job.spec.secret_env or ():
-        if name.encode() not in env:
-            raise NotStarted(
-                f"the worker has no {name} in its environment: start one that has", fault=True
-            )
-    for pair in job.spec.env or ():
-        variable, _, value = pair.encode().partition(b"=")
-        env[variable] = value
-    env[b"QUEUECTL_JOB"] = job.id.encode()
-    env[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
-    env[b"QUEUECTL_TOKEN"] = b"%d" % job.token
-    env[b"QUEUECTL_WORKER"] = job.worker.encode()
-    return env
-
-
-def _not_started(job: Job, error: OSError) -> NotStarted:
-    if error.errno in SHORTAGES:
-        return NotStarted(f"the machine cannot start it now: {error.strerror}", fault=False)
-    if error.filename == job.spec.cwd.encode():
-        why = f"working directory {job.spec.cwd}: {error.strerror}"
-        return NotStarted(why, fault=True)
-    program = (job.spec.argv or [os.fsdecode(_SHELL)])[0]
-    missing = error.errno == errno.ENOENT
-    return NotStarted(f"{program}: {error.strerror}", fault=True, exit_code=127 if missing else 126)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from queuectl.host import Host
+from queuectl.runtime.start import Start
 
 
 class _Run(NamedTuple):
-    pid: int
+    start: Start
     markers: Sequence[str]
     lock_path: str
 
@@ -29,9 +30,9 @@ class Orphans:
         self._suspects: dict[int, set[int]] = {}
         """Per orphan the tokens of the runs that it may be part of."""
 
-    def begin(self, token: int, pid: int, markers: Sequence[str], lock_path: str) -> None:
-        """A run has started, with `pid` as its main process."""
-        self._runs[token] = _Run(pid, markers, lock_path)
+    def begin(self, token: int, start: Start, markers: Sequence[str], lock_path: str) -> None:
+        """A run is being started."""
+        self._runs[token] = _Run(start, markers, lock_path)
 
     def end(self, token: int) -> None:
         """Nothing of that run is left; told again, it changes nothing."""
@@ -47,14 +48,14 @@ class Orphans:
         self._strangers.discard(pid)
 
     def of(self, token: int) -> list[int]:
-        """Orphans that are part of that run, and of no other that still goes on."""
-        self.reap()
+        """Orphans that are part of that run, and of no other that still goes on, as of the last
+        `reap`."""
         live = self._runs.keys()
         return [pid for pid, tokens in self._suspects.items() if tokens & live == {token}]
 
     def reap(self) -> None:
         """See who was adopted, and let those that have ended go."""
-        known = {run.pid for run in self._runs.values()} | self._strangers
+        known = {run.start.pid for run in self._runs.values()} | self._strangers
         for pid in self._host.children():
             if pid in known:
                 continue
@@ -67,7 +68,9 @@ class Orphans:
     def _suspected(self, pid: int) -> set[int]:
         _, session = self._host.group_and_session(pid)
         for token, run in self._runs.items():
-            if session == run.pid or self._host.is_marked(pid, run.markers, run.lock_path):
+            # A session that lies outside of this container is told as 0, too.
+            own = run.start.pid != 0 and session == run.start.pid
+            if own or self._host.is_marked(pid, run.markers, run.lock_path):
                 return {token}
         # It has wiped every trace. Better to end it late than to end what another run still needs.
         return set(self._runs)

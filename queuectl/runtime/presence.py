@@ -54,6 +54,11 @@ class Presence:
                 if lock is not None:
                     self.free[number] = lock
 
+    def ring(self) -> None:
+        """Tell this worker that a start is known of."""
+        with suppress(BlockingIOError):  # full: it is ringing already
+            self._host.write(self.bell, b"s")
+
     def leave(self) -> None:
         """Take the files away, then give up the locks: a stop has returned once they are free."""
         remove_run_files(self._home, self._host, self._worker)

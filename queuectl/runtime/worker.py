@@ -7,6 +7,7 @@ turns it sleeps until a child ends, a bell rings or a deadline comes.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from copy import copy
 
 from queuectl import instants
@@ -17,7 +18,7 @@ from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.ids import IdMaker
 from queuectl.jobqueue import Queue
-from queuectl.runtime.executor import Limits, NotStarted, Run
+from queuectl.runtime.executor import Limits, Run
 from queuectl.runtime.hindrance import Hindrance
 from queuectl.runtime.housekeeping import Housekeeping
 from queuectl.runtime.options import Listener as Listener
@@ -25,6 +26,7 @@ from queuectl.runtime.options import Options as Options
 from queuectl.runtime.orphans import Orphans
 from queuectl.runtime.presence import Presence
 from queuectl.runtime.signals import StopSignals
+from queuectl.runtime.start import Start, Starter
 from queuectl.runtime.upkeep import Upkeep
 
 _WATCH_OTHERS_S = 0.25
@@ -80,9 +82,11 @@ class Worker:
                 f" {host.descriptors_max()}: raise that with ulimit -n, or use fewer slots"
             )
         self._presence = Presence(self._queue.home, host, self.id)
+        self._starter = Starter(host, self._options.slots, self._presence.ring)
         try:
             reason = self._run()
         finally:
+            self._starter.close()
             self._presence.close()
         if self._unseen:
             raise QueuectlError(
@@ -156,17 +160,30 @@ class Worker:
 
     def _collect(self) -> None:
         """Take what came of the runs that are over."""
+        for run in self._runs:
+            run.watch()
         self._orphans.reap()
-        for run in [run for run in self._runs if run.look()]:
+        self._see_whether_it_goes_on()
+        for run in [run for run in self._runs if run.is_over()]:
+            if run.shortage:
+                self._hindrance.meet(run.shortage)
             self._ended.append(
                 run.result(
                     now=self._queue.now(),
-                    chance=self._chance(),
+                    chance=self._host.random(1)[0] / 256,
                     backoff_base=self._options.backoff_base,
                 )
             )
             # Only now: an end that could not be told this time is told the next.
             self._runs.remove(run)
+            if run.shortage and self._left is not None:
+                self._left += 1
+
+    def _see_whether_it_goes_on(self) -> None:
+        """Whether all that was claimed since something was short could be begun."""
+        since = [run for run in self._runs if run.claimed_s >= self._hindrance.claim_s]
+        if since and not any(run.is_starting or run.shortage for run in since):
+            self._hindrance.end()
 
     def _follow_the_log(self) -> None:
         """End runs that were cancelled, or whose lease was lost."""
@@ -248,9 +265,8 @@ class Worker:
         claims = [event for event in events if isinstance(event, v.JobClaimed)]
         if renew or claims:
             self._renew_s = now_s + self._queue.known.settings.lease_ms / 3000
-        started = [self._start(self._queue.known.jobs.rows[claim.job]) for claim in claims]
-        if claims and all(started):
-            self._hindrance.end()
+        for event in claims:
+            self._start(self._queue.known.jobs.rows[event.job])
         self._tell(events)
         self._report_late(ended, events)
         return bool(events)
@@ -284,43 +300,19 @@ class Worker:
         self._presence.hold_slots([n for n in range(1, self._options.slots + 1) if n not in taken])
         return sorted(free)[: self._left]
 
-    def _start(self, job: Job) -> bool:
-        """Begin a claimed job; whether it could be."""
+    def _start(self, job: Job) -> None:
+        """Begin a claimed job."""
         timeout_ms = job.spec.timeout_ms
         if self._options.timeout_ms is not None and not job.spec.timeout_own:
             timeout_ms = self._options.timeout_ms
         limits = Limits(self._grace_ms(), timeout_ms, self._queue.known.settings.output_limit_bytes)
-        home, lock = self._queue.home, self._presence.free[job.slot]
-        try:
-            # A copy, because the table goes on changing its own.
-            run = Run(copy(job), home, self._host, lock, self._environment, limits, self._orphans)
-        except NotStarted as error:
-            self._ended.append(self._not_started(job, error))
-            if not error.fault:
-                return False
-        else:
-            # From now on only its own processes hold the lock.
-            self._host.close(self._presence.free.pop(job.slot))
-            self._runs.append(run)
+        home, host = self._queue.home, self._host
+        job = copy(job)  # because the table goes on changing its own
+        start = Start(job, home, host, self._presence.free.pop(job.slot), self._environment)
+        self._runs.append(Run(job, home, host, start, limits, self._orphans))
+        self._starter.begin(start)
         if self._left is not None:
             self._left -= 1
-        return True
-
-    def _not_started(self, job: Job, error: NotStarted) -> c.Finish | c.Release:
-        now = self._queue.now()
-        if not error.fault:
-            self._hindrance.meet(error.why)
-            return c.Release(job=job.id, token=job.token, now=now, reason=error.why)
-        return c.Finish(
-            job=job.id,
-            token=job.token,
-            now=now,
-            reason="start",
-            error=error.why,
-            exit_code=error.exit_code,
-            chance=self._chance(),
-            backoff_base=self._options.backoff_base,
-        )
 
     # ---- waiting
 
@@ -367,11 +359,10 @@ class Worker:
         for run in self._runs:
             run.ask_to_end("stopping", at_once=True)
         while self._runs:
+            with suppress(OSError):
+                self._orphans.reap()
             self._runs = [run for run in self._runs if not _is_over(run)]
             self._host.sleep(_LOCK_BUSY_S)
-
-    def _chance(self) -> float:
-        return self._host.random(1)[0] / 256
 
     def _grace_ms(self) -> int:
         given = self._options.grace_ms
@@ -385,6 +376,7 @@ class Worker:
 def _is_over(run: Run) -> bool:
     """Whether a killed run is over, or the disk does not tell: then its slot lock tells others."""
     try:
-        return run.look()
+        run.watch()
+        return run.is_over()
     except OSError:
         return True

@@ -13,6 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     **dict.fromkeys(["errors", "instants", "quantities", "ids", "host", "home", "suggestion"], 0),
     "processes": 0,
+    "spawning": 0,
     "events": 1,
     "domain": 2,
     "engines": 2,
@@ -22,7 +23,17 @@ FLOORS = {
     "runtime": 6,
     "cli": 7,
 }
-GROUND = {"processes", "home", "host", "errors", "suggestion", "quantities", "ids", "instants"}
+GROUND = {
+    "processes",
+    "spawning",
+    "home",
+    "host",
+    "errors",
+    "suggestion",
+    "quantities",
+    "ids",
+    "instants",
+}
 """The ground floor is one room: its modules may use each other."""
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 60

@@ -320,6 +320,9 @@ class SimulatedHost(Host):
 
     # ---- processes
 
+    def spawns_aside(self) -> bool:
+        return False  # one thing after the other, so that a seed always tells the same story
+
     def spawn(
         self,
         argv: list[bytes],
@@ -374,11 +377,18 @@ class SimulatedHost(Host):
         running = self.machine.processes
         marked = {pid for pid, each in running.items() if self._is_marked(each, markers, paths)}
         told = {
-            pid: processes._Process("Z" if each.dead else "S", each.session, each.start)
+            pid: processes._Process(
+                "Z" if each.dead else "S", each.parent, each.session, each.start
+            )
             for pid, each in running.items()
         }
         # The rules for sessions are the real ones.
         return sorted((marked | processes._members(told, marked, sessions)) - {self.process.pid})
+
+    def is_child(self, pid: int) -> bool:
+        self._step("is_child", pid)
+        process = self.machine.processes.get(pid)
+        return process is not None and process.parent == self.process.pid
 
     def start_of(self, pid: int) -> int:
         self._step("start_of", pid)
