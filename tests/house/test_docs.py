@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +172,24 @@ def test_the_page_s_reader_reads_a_log_that_was_compacted_and_repaired(
     assert {"log.compacted", "log.repaired"} <= {line.split()[2] for line in expected}
     run = _python(str(reader), str(directory), cwd=tmp_path)
     assert run.stdout.splitlines() == expected, run.stderr
+
+
+def test_the_page_s_reader_reads_what_was_before_compaction_from_the_archive(
+    reader: Path, tmp_path: Path
+) -> None:
+    queue = tmp_path / "queue"
+    shutil.copytree(ROOT / "tests" / "golden" / "format-1", queue)
+    run = _python(str(reader), "log", "archive", cwd=queue)
+    lines = run.stdout.splitlines()
+    assert run.returncode == 0, run.stderr
+    offsets = [int(line.split()[0]) for line in lines]
+    left = _python(str(reader), "log", cwd=queue).stdout.splitlines()
+    assert len(lines) > len(left)
+    assert {line for line in left if " log.compacted " not in line} <= set(lines)
+    lost = set(range(1, offsets[-1] + 1)) - set(offsets)
+    assert lost <= set(range(108, 119)), "what a repair could not save"
+    sorted((queue / "archive").iterdir())[2].unlink()
+    assert "ValueError" in _python(str(reader), "log", "archive", cwd=queue).stderr
 
 
 def test_the_page_s_reader_finds_what_is_wrong(reader: Path, tmp_path: Path) -> None:
