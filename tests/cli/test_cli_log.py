@@ -121,7 +121,9 @@ def test_the_archive_ends_where_the_setting_says(old: Shell) -> None:
     would = old.ok("log", "compact", "--dry-run")
     assert f"would take {count} files out of the archive" in would.err
     assert len(list((old.data / "archive").iterdir())) == count
-    assert old.ok("log", "compact", "--json").json["expired"] == count
+    done = old.ok("log", "compact", "--json").json
+    # Where segments end depends on how long the directory's name is: one may have come in now.
+    assert done["expired"] == count + done["archives"]
     assert list((old.data / "archive").iterdir()) == []
     assert "not in the archive any more" in old("history", "job128").err
     assert old.ok("log", "verify")
