@@ -171,29 +171,32 @@ class State:
         jobs = self.jobs
         rows = jobs.rows
         statistics = self.statistics
-        heard = self._workers.heard
+        # By worker the last thing it wrote: to note each takes a tenth of the time of the fold.
+        spoke: dict[str, v.AttemptEvent] = {}
         counted = bool(self._counts)
         event: v.Event | None = None
         for event in events:
             kind = type(event)
             advance = ADVANCE.get(kind)
             if advance is None:
+                self._workers.heard(spoke)
+                spoke.clear()
                 self._apply_other(event)
                 continue
             if kind is v.JobEnqueued:
                 statistics.enqueued += 1
             elif kind is v.JobClaimed:
                 statistics.runs += 1
-                heard(event)  # type: ignore[arg-type]
+                spoke[event.worker] = event  # type: ignore[attr-defined, assignment]
             elif kind is v.JobCompleted:
                 statistics.completed += 1
                 statistics.wait.add(event.wait_ms)  # type: ignore[attr-defined]
                 statistics.run.add(event.run_ms)  # type: ignore[attr-defined]
-                heard(event)  # type: ignore[arg-type]
+                spoke[event.worker] = event  # type: ignore[attr-defined, assignment]
             else:
                 statistics.count(event)
                 if isinstance(event, v.AttemptEvent):
-                    heard(event)
+                    spoke[event.worker] = event
             id = event.job  # type: ignore[attr-defined]
             job = rows.get(id)
             if job is None and jobs.base is not None:
@@ -214,6 +217,7 @@ class State:
                     rows[id] = after
             if counted:
                 self._index(id, before, after, event)
+        self._workers.heard(spoke)
         if event is not None:
             statistics.reached(events[0].at, event.at)
             self.offset = event.offset

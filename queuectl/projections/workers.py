@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from queuectl.domain.job import Job
@@ -54,7 +56,7 @@ class Workers:
                 self.rows[event.worker].stop_requested = True
             case v.LeaseRenewed() if event.worker in self.rows:
                 self.rows[event.worker].lease = event.offset
-                self.heard(event)
+                self.heard({event.worker: event})
 
     def holds(self, job: Job) -> None:
         """A worker has claimed `job`."""
@@ -62,12 +64,13 @@ class Workers:
         if row is not None:
             row.holding[job.token] = job
 
-    def heard(self, event: v.AttemptEvent | v.LeaseRenewed) -> None:
-        """A worker has written something."""
-        row = self.rows.get(event.worker)
-        if row is not None:
-            row.heard = event.offset
-            row.heartbeat_at = event.at
+    def heard(self, last: Mapping[str, v.AttemptEvent | v.LeaseRenewed]) -> None:
+        """Workers have written something; `last` has by worker the last of it."""
+        for worker, event in last.items():
+            row = self.rows.get(worker)
+            if row is not None:
+                row.heard = event.offset
+                row.heartbeat_at = event.at
 
     def lets_go(self, event: v.AttemptEvent) -> None:
         """A worker has written about a run; all but a claim are the end of one."""
