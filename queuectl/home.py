@@ -52,12 +52,14 @@ class Home:
                 " trusted: use a local disk, or set QUEUECTL_ALLOW_NETWORK_FS=1 to risk it"
             )
 
-    def output_directory(self, job: str) -> str:
-        return os.path.join(self.output, job)
+    def output_directory(self, token: int) -> str:
+        """Shared by hundreds of attempts: one for each job would take most of its start, because
+        file systems lay new directories far apart."""
+        return os.path.join(self.output, str(token // 1000))
 
     def output_file(self, job: str, token: int, stream: str) -> str:
         """Where the attempt `token` of `job` writes; `stream` is `out` or `err`."""
-        return os.path.join(self.output, job, f"{token}.{stream}")
+        return os.path.join(self.output_directory(token), f"{job}.{token}.{stream}")
 
     def worker_lock(self, worker: str) -> str:
         """Locked as long as the worker lives."""

@@ -20,12 +20,13 @@ class Output:
     def __init__(self, home: Home, host: Host, job: str, token: int) -> None:
         """Raises `OSError` where they cannot be made."""
         self._host = host
+        out = home.output_file(job, token, "out")
         try:
-            host.make_directory(home.output_directory(job))
+            self.out = self._create(out)
         except FileNotFoundError:
             host.make_directory(home.output)
-            host.make_directory(home.output_directory(job))
-        self.out = self._create(home.output_file(job, token, "out"))
+            host.make_directory(home.output_directory(token))
+            self.out = self._create(out)
         try:
             self.err = self._create(home.output_file(job, token, "err"))
         except OSError:

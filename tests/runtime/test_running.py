@@ -204,10 +204,10 @@ def test_output_is_kept_apart_by_token_and_private(site: Site) -> None:
 def test_output_that_is_in_the_way_does_not_keep_a_job_from_running(site: Site) -> None:
     """As after somebody deleted the log and kept the output: the tokens begin anew."""
     id = site.add("echo new")
-    old = Path(site.queue.home.output_directory(id))
-    old.mkdir(mode=0o700)
     for token in range(1, 9):
-        (old / f"{token}.out").write_text("old and longer")
+        old = Path(site.queue.home.output_file(id, token, "out"))
+        old.parent.mkdir(mode=0o700, exist_ok=True)
+        old.write_text("old and longer")
     site.drain()
     assert (site.state(id), site.output(id)) == ("completed", b"new\n")
     assert site.types(id).count("job.claimed") == 1

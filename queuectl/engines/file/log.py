@@ -33,7 +33,8 @@ LOCK_TIMEOUT_S = 30.0
 
 
 class _Exclusive:
-    """The lock of a log, to be held by `with`: made once, for every append asks for it twice."""
+    """The lock of a log, to be held by `with`: every append asks for it twice, and a generator for
+    that takes five times as long."""
 
     def __init__(self, log: FileLog) -> None:
         self._log = log
@@ -68,7 +69,6 @@ class FileLog(FileReader):
         self.lock_timeout_s = lock_timeout_s
         self.archive = Archive(archive, self.host)
         self._writing = (0, 0, -1)  # segment, generation, descriptor
-        self._exclusive = _Exclusive(self)
         self._ready: tuple[int, Mark] | None = None  # as `_lock` found it, until the mark moves
 
     def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
@@ -80,7 +80,7 @@ class FileLog(FileReader):
     # ---- the lock
 
     def exclusive(self) -> AbstractContextManager[None]:
-        return self._exclusive
+        return _Exclusive(self)
 
     def _lock(self) -> None:
         if self._locks:
@@ -147,7 +147,7 @@ class FileLog(FileReader):
         count = sum(map(len, payloads))
         if not count:
             return []
-        with self._exclusive:
+        with _Exclusive(self):
             fd, mark = self._ready or self._ready_to_write()
             self._check_expected(batches, mark)
             if mark.position > self.segment_bytes_max and mark.offset >= mark.segment:
