@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from typing import Any
 
 import click
 
 from queuectl.cli import completion
 from queuectl.cli.parameters import pass_app
+from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
 from queuectl.cli.text import counted, shorten
 from queuectl.errors import Invalid
@@ -125,14 +125,13 @@ def enqueue(
 
 
 def _accept(app: App, jobs: list[dict[str, Any]], origins: list[str]) -> None:
-    progress = _Progress(app, len(jobs))
     with app.open(create=None) as queue:
-        ids = queue.enqueue_all(
-            jobs,
-            where=lambda index: origins[index] if origins else "",
-            progress=progress,
-        )
-        progress.clear()
+        with Progress(app) as progress:
+            ids = queue.enqueue_all(
+                jobs,
+                where=lambda index: origins[index] if origins else "",
+                progress=lambda count: progress(count, len(jobs)),
+            )
         click.echo("\n".join(ids))
         if app.quiet:
             return
@@ -271,24 +270,3 @@ def _bounded_int(digits: str) -> int:
     if len(digits) > _DIGITS_MAX:
         raise ValueError(f"a number of {len(digits)} digits is too large")
     return int(digits)
-
-
-class _Progress:
-    """Says how far a long submission is, on a terminal and past a second."""
-
-    def __init__(self, app: App, total: int) -> None:
-        self._total = total
-        self._since = time.monotonic()
-        self._shown = False
-        self._wanted = not app.quiet and sys.stderr.isatty()
-
-    def __call__(self, count: int) -> None:
-        if self._wanted and time.monotonic() - self._since > 1:
-            self._shown = True
-            share = count / self._total
-            bar = "#" * round(share * 30)
-            click.echo(f"\r[{bar:<30}] {count:,} of {self._total:,}", err=True, nl=False)
-
-    def clear(self) -> None:
-        if self._shown:
-            click.echo("\r\x1b[K", err=True, nl=False)

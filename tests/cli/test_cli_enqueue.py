@@ -189,30 +189,6 @@ def test_values_of_variables_stay_out_of_sight_unless_asked(shell: Shell) -> Non
         assert "hidden" in shell.ok(*words, "--show-env").out
 
 
-def test_progress_is_told_on_a_terminal_past_a_second(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import sys
-
-    from queuectl.cli import enqueue
-    from queuectl.cli.root import App
-
-    now = 0.0
-    monkeypatch.setattr(enqueue.time, "monotonic", lambda: now)
-    for is_terminal, quiet, wanted in ((True, False, True), (True, True, False), (False,) * 3):
-        monkeypatch.setattr(sys.stderr, "isatty", lambda answer=is_terminal: answer)
-        now = 0.0
-        progress = enqueue._Progress(App("data", quiet, False), 200_000)
-        progress(1000)
-        assert capsys.readouterr().err == ""
-        now = 1.5
-        progress(100_000)
-        shown = capsys.readouterr().err
-        assert shown == (f"\r[{'#' * 15:<30}] 100,000 of 200,000" if wanted else "")
-        progress.clear()
-        assert bool(capsys.readouterr().err) == wanted
-
-
 def test_options_of_a_program_that_was_not_quoted_are_explained(shell: Shell) -> None:
     refused = shell("enqueue", "ls", "-la")
     assert refused.code == 2

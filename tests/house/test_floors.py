@@ -43,7 +43,7 @@ OWN_DOORS = {
     "cli/__init__.py": "its own standard output, when the reader of it has gone",
     "cli/enqueue.py": "the file that --file names",
     "cli/log/verify.py": "the file that --anchor names",
-    "cli/log/progress.py": "how often a progress bar is drawn",
+    "cli/progress.py": "how often a progress bar is drawn",
     "cli/status.py": "how often --watch draws",
 }
 """Who calls the system, and for what."""

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from queuectl.cli.documents import emit
-from queuectl.cli.log.progress import progress
 from queuectl.cli.parameters import json_option, pass_app
+from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
 from queuectl.cli.text import counted
 from queuectl.quantities import format_size
@@ -40,9 +40,14 @@ def compact(app: App, dry_run: bool, thrifty: bool, as_json: bool) -> None:
     from queuectl.runtime.tidying import tidy
 
     with app.open() as queue:
-        tell = _ignore if as_json else _tell
-        show = None if as_json else progress(app)
-        done = tidy(queue, thrifty=thrifty, dry_run=dry_run, tell=tell, progress=show)
+        with Progress(app, format_size) as progress:
+
+            def tell(rewriting: Any) -> None:
+                if not as_json:
+                    progress.clear()
+                    click.echo(_line(rewriting))
+
+            done = tidy(queue, thrifty=thrifty, dry_run=dry_run, tell=tell, progress=progress)
         totals = {
             name: sum(getattr(rewriting, name) for rewriting in done.rewritten)
             for name in ("bytes_before", "bytes_after", "events_removed", "archives")
@@ -54,14 +59,6 @@ def compact(app: App, dry_run: bool, thrifty: bool, as_json: bool) -> None:
             return
         for sentence in _sentences(done, totals, dry_run):
             app.say(sentence)
-
-
-def _ignore(_: Any) -> None:
-    pass
-
-
-def _tell(rewriting: Any) -> None:
-    click.echo(_line(rewriting))
 
 
 def _line(done: Any) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from queuectl.cli.documents import emit
-from queuectl.cli.log.progress import progress
 from queuectl.cli.parameters import json_option, pass_app
+from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
 from queuectl.cli.text import counted
 from queuectl.errors import Invalid
@@ -48,7 +48,8 @@ def verify(app: App, anchors: tuple[str, ...], as_json: bool) -> None:
     with app.open() as queue:
         known = queue.state
         log = queue.log
-        report = checks.verify(log, lambda: Audit(known, log.compactions()), progress(app))
+        with Progress(app, format_size) as progress:
+            report = checks.verify(log, lambda: Audit(known, log.compactions()), progress)
         for anchor in wanted:
             proofs.prove(log, anchor)
         if as_json:
