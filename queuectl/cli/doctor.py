@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -58,6 +59,7 @@ def _findings(app: App) -> Iterator[Finding]:
         yield _space(queue)
         yield from _log(queue)
         yield _sync(queue)
+        yield _locks(queue)
         yield from _workers(queue)
 
 
@@ -91,6 +93,25 @@ def _sync(queue: Any) -> Finding:
         return Finding("fail", "disk", str(error))
     level = "ok" if took_ms < _SLOW_SYNC_MS else "warn"
     return Finding(level, "disk", f"a durable write takes {seconds(took_ms)}")
+
+
+def _locks(queue: Any) -> Finding:
+    """Whether a lock that is held is refused to others here; some file systems only pretend."""
+    host = queue.host
+    path = os.path.join(queue.home.log, f"doctor-{host.random(6).hex()}")
+    held = []
+    try:
+        held = [fd for fd in (host.hold(path), host.hold(path)) if fd is not None]
+        host.unlink(path)
+    except OSError as error:
+        return Finding("fail", "locks", f"{error.strerror} ({path})")
+    finally:
+        for fd in held:
+            host.close(fd)
+    if len(held) != 1:
+        text = "a lock that is held here is given to others, too: use another file system"
+        return Finding("fail", "locks", text)
+    return Finding("ok", "locks", "a lock that is held is refused to others")
 
 
 def _workers(queue: Any) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import time
@@ -230,7 +231,7 @@ def findings(shell: Shell) -> dict[str, str]:
 def test_doctor(shell: Shell) -> None:
     id = shell.add("true")
     assert findings(shell) | {"disk": "ok", "space": "ok"} == {
-        **dict.fromkeys(["directory", "space", "log", "clock", "disk", "workers"], "ok"),
+        **dict.fromkeys(["directory", "space", "log", "clock", "disk", "locks", "workers"], "ok"),
         "jobs": "warn",
     }
     answer = shell.ok("doctor")
@@ -241,3 +242,17 @@ def test_doctor(shell: Shell) -> None:
     assert findings(shell)["workers"] == "warn"
     shell.program("worker", "--burst=now")
     assert "jobs" not in findings(shell) and findings(shell)["workers"] == "ok"
+
+
+def test_doctor_finds_a_file_system_whose_locks_lock_nothing(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.add("true")
+    before = sorted(path.name for path in (shell.data / "log").iterdir())
+    monkeypatch.setattr(fcntl, "flock", lambda fd, how: None)
+    answer = shell("doctor")
+    assert answer.code == 1
+    assert "given to others" in answer.out
+    monkeypatch.undo()
+    assert findings(shell)["locks"] == "ok"
+    assert sorted(path.name for path in (shell.data / "log").iterdir()) == before
