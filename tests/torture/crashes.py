@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 SECTOR = 512
+RESTARTED = "restarted"
+"""What a recorded program tells where its machine restarts."""
 _PAST = 3
 """So many of the last changes to a file that were not synced are tried one by one."""
 
@@ -58,7 +60,13 @@ class Acknowledge(NamedTuple):
     what: str
 
 
-Operation = Write | Truncate | Sync | Create | Rename | Unlink | MakeDirectory | Acknowledge
+class Restart(NamedTuple):
+    """The machine went down here and came up again; by luck nothing was lost."""
+
+
+Operation = (
+    Write | Truncate | Sync | Create | Rename | Unlink | MakeDirectory | Acknowledge | Restart
+)
 Change = tuple[int, bytes | None]
 """(position, data), or (size, None) for a truncation."""
 State = dict[str, bytes | None]
@@ -162,6 +170,10 @@ class Disk:
         match operation:
             case Acknowledge(what):
                 self.acknowledged.append(what)
+            case Restart():
+                # Its memory is empty: whatever is seen from here on comes from the disk.
+                for kept in (*self._files(), *self.directories.values()):
+                    kept.sync()
             case Write(path, position, data):
                 if file := self.file(path):
                     file.change(len(file.now) if position < 0 else position, data)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from crashes import RESTARTED
+
 from queuectl import Queue, queueview
 from queuectl.engines.file import FileLog
 from queuectl.host import Host
@@ -104,8 +106,8 @@ def failing(place: str, told: int) -> None:
 def restarting(place: str, told: int) -> None:
     """Each process finds the machine restarted, and dies a little later than the one before."""
     for number in range(1, 26):
-        boot = f"{number:036d}"
-        host = Doomed(number, boot=boot)
+        os.write(told, f"{RESTARTED}\n".encode())
+        host = Doomed(number, boot=f"{number:036d}")
         os.waitpid(apart(lambda: add(place, told, host, f"r{number}", 6)), 0)  # noqa: B023
 
 

@@ -81,8 +81,8 @@ def operations(lines: list[str], root: str, acknowledgements: str) -> Iterator[c
         elif call in ("write", "pwrite64", "fsync", "fdatasync", "ftruncate"):
             path = _name_of(arguments[0])
             if path == acknowledgements:
-                told = _bytes(arguments[1]).decode()
-                yield from map(c.Acknowledge, told.splitlines())
+                for told in _bytes(arguments[1]).decode().splitlines():
+                    yield c.Restart() if told == c.RESTARTED else c.Acknowledge(told)
             elif path == root or path.startswith(below):
                 yield _to_file(call, path, arguments, result)
         elif call in ("rename", "renameat", "renameat2"):
