@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,9 @@ def jobs_in(place: Path, boot: str) -> list[str]:
     with Queue(place, host=host) as queue:
         queue.enqueue("true")
         found = list(queue.known.jobs.rows)
-    log = FileLog(str(place / "log"), host)
-    assert verify(log).head == log.head()
+    # Whatever is still open keeps the disk from being unmounted.
+    with closing(FileLog(str(place / "log"), host)) as log:
+        assert verify(log).head == log.head()
     return found
 
 
