@@ -58,14 +58,14 @@ def test_delays_are_the_base_to_the_power_of_attempts(shell: Shell) -> None:
 def test_order_is_priority_then_due_time_then_order_of_arrival(shell: Shell) -> None:
     put = "echo $QUEUECTL_JOB >>order"
     jobs = [
-        {"id": "late", "delay": "60ms"},
+        {"id": "late", "delay": "600ms"},
         {"id": "first"},
         {"id": "second"},
         {"id": "low", "priority": -1},
-        {"id": "high", "priority": 5, "delay": "50ms"},
+        {"id": "high", "priority": 5, "delay": "500ms"},
     ]
     shell.ok("enqueue", json.dumps([{**job, "command": put} for job in jobs]))
-    assert shell("wait", "low", "--timeout", "70ms").code == 5  # until all of them are due
+    assert shell("wait", "low", "--timeout", "700ms").code == 5  # until all of them are due
     shell.drain()
     order = (shell.directory / "order").read_text().split()
     assert order == ["high", "first", "second", "late", "low"]
