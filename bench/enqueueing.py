@@ -94,7 +94,6 @@ def _whole_process(run: Run) -> Result:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 check=True,
-                timeout=600,
             )
         )
         lines[:] = _log_lines(root)
