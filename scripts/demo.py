@@ -177,7 +177,7 @@ class Demo:
 
     def output(self, job: str) -> str:
         """What the only run of a job printed: a file that the job itself has written."""
-        runs = sorted((self.data / "output" / job).glob("*.out"))
+        runs = sorted((self.data / "output").glob(f"*/{job}.*.out"))
         return runs[0].read_text() if len(runs) == 1 else f"{len(runs)} runs"
 
     def check_order(self, jobs: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -238,6 +237,9 @@ def _decoded(data: bytes, where: str) -> str:
 
 
 def _parse(text: str, where: str) -> Any:
+    # A plain command is read without it, and importing it takes 3 ms.
+    import json
+
     try:
         return json.loads(
             text,
