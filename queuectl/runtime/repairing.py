@@ -4,7 +4,6 @@ was derived from lost events, and lets jobs run again whose end is lost. Knows n
 from __future__ import annotations
 
 from contextlib import ExitStack
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from queuectl.domain import commands as c
@@ -50,12 +49,7 @@ class Repairing:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._held.close()
         self._log.close()
 
