@@ -57,7 +57,7 @@ def _cost(run: Run) -> Result:
 
 def _p99_ms(queue: Queue, wanted: int, while_running: subprocess.Popen[bytes] | None) -> float:
     """Of appends with a short pause between them; at most `wanted`, or as long as that runs."""
-    taken = []
+    taken: list[float] = []
     while len(taken) < wanted if while_running is None else while_running.poll() is None:
         since = time.perf_counter()
         queue.enqueue("true")

@@ -29,6 +29,7 @@ from queuectl.host import Host
 from queuectl.projections import snapshot
 from queuectl.projections.snapshot import Snapshot
 
+_SOME = "some"
 _FINISHED = "finished"
 _PENDING = "pending"
 _PROBE = "probe"
@@ -58,9 +59,10 @@ def _made(run: Run, name: str, events: int, waiting: int) -> str:
 
 
 def _root(run: Run, kind: str) -> str:
-    """A directory with a snapshot: many finished jobs and a thousand pending, or many pending."""
-    if kind == _FINISHED:
-        count = _finished_jobs(run)
+    """A directory with a snapshot: some or many finished jobs and a thousand pending, or many
+    pending."""
+    if kind != _PENDING:
+        count = _finished_jobs(run) if kind == _FINISHED else 10_000
         return _made(run, f"finished-{count}", int(count * _EVENTS_A_JOB), 1000)
     count = _pending_jobs(run)
     return _made(run, f"pending-{count}", count + 1, count)  # one more: its worker's start
@@ -278,7 +280,11 @@ ROWS = [
             False,
             functools.partial(_call, arguments, kind),
         )
-        for kind, count in ((_FINISHED, "1,000,000 finished"), (_PENDING, "100,000 pending"))
+        for kind, count in (
+            (_SOME, "10,000 finished"),
+            (_FINISHED, "1,000,000 finished"),
+            (_PENDING, "100,000 pending"),
+        )
         for words, arguments in _CALLS.items()
     ),
     Row(
