@@ -28,7 +28,7 @@ BODY = len(_START) + 8
 """Where in a line its *body* begins: what the crc covers, which ends before the newline."""
 _MORE = b'","more":true,'
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(AnyEvent)
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(AnyEvent)
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag="log.segment"):
