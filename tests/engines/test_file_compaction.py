@@ -33,7 +33,7 @@ from queuectl import instants
 from queuectl.engines.file import cursors, reader
 from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.compaction import compact, expire, holding
-from queuectl.engines.file.content import Content
+from queuectl.engines.file.content import Content, seam_before
 from queuectl.errors import ArchiveDamaged, Conflict, Damaged, LockTimedOut, NoSpace, QueuectlError
 from queuectl.events.codec import frame_header, rechain
 from queuectl.events.log import Batch
@@ -71,8 +71,7 @@ def check(root: Path) -> None:
             pass
     for before, after in pairwise(contents):
         assert after.first == before.through + 1
-        assert after.header.previous_crc == before.sealed_crc
-        assert after.header.previous_sha256 == before.sealed_sha256
+        assert seam_before(after.header) == before.seam
 
 
 # ---- what it does

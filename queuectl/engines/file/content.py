@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.reader import FileReader
@@ -13,6 +14,24 @@ from queuectl.errors import ArchiveDamaged, Damaged
 from queuectl.events import codec
 from queuectl.events.codec import BadLine, Header
 from queuectl.events.vocabulary import Event
+
+
+class Seam(NamedTuple):
+    """By what a segment names the one before it, which is the original where that was rewritten."""
+
+    crc: str
+    """Of its last line."""
+    sha256: str
+    """Of all its bytes."""
+
+
+BEGINNING = Seam("00000000", "")
+"""What the first segment names."""
+
+
+def seam_before(header: Header | None) -> Seam | None:
+    """What the segment with this first line names; None where that cannot be told."""
+    return Seam(header.previous_crc, header.previous_sha256) if header is not None else None
 
 
 class Content:
@@ -147,8 +166,7 @@ class Content:
             raise self.damage(f"event {self.through + 1} is missing")
         if header is None:
             raise self.damage("the first line of the next segment does not verify")
-        named = header.log, header.previous_crc, header.previous_sha256
-        if named != (self.header.log, self.sealed_crc, self.sealed_sha256):
+        if (header.log, seam_before(header)) != (self.header.log, self.seam):
             raise self.damage("the next segment names another one than this as its predecessor")
         if header.at < self.at:
             raise self.damage("time runs backwards to the next segment")
@@ -166,14 +184,10 @@ class Content:
         return max(self.header.covers, self.offset)
 
     @property
-    def sealed_sha256(self) -> str:
-        """The SHA-256 by which the next segment names the original of this one."""
-        return self.header.sealed_sha256 or self.sha256
-
-    @property
-    def sealed_crc(self) -> str:
-        """The crc that the next segment goes on from."""
-        return self.header.sealed_crc or f"{self.crc:08x}"
+    def seam(self) -> Seam:
+        """By what the next segment names this one."""
+        header = self.header
+        return Seam(header.sealed_crc or f"{self.crc:08x}", header.sealed_sha256 or self.sha256)
 
 
 def content_of(log: FileReader, first: int) -> Content:

@@ -108,8 +108,8 @@ def drafted(
     header = replace(
         content.header,
         covers=content.through,
-        sealed_crc=content.sealed_crc,
-        sealed_sha256=content.sealed_sha256,
+        sealed_crc=content.seam.crc,
+        sealed_sha256=content.seam.sha256,
     )
     stand_in = _stand_in(removed, summary, more) if removed else None
     return Draft([content.first], header, bodies, stand_in, index), removed

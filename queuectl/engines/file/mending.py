@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from queuectl import instants
 from queuectl.engines.file import recovery
-from queuectl.engines.file.content import Content, archived_content
+from queuectl.engines.file.content import BEGINNING, Content, Seam, archived_content, seam_before
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.mark import DOUBT, OK, Mark
 from queuectl.engines.file.recovery import Accepted
@@ -31,9 +31,6 @@ from queuectl.events.codec import Header
 from queuectl.events.vocabulary import LogCompacted, LogRepaired
 
 _LAST = (1 << 63) - 1
-Seam = tuple[str, str]
-"""The crc and the SHA-256 by which a segment names the one before it."""
-_BEGINNING: Seam = ("00000000", "")
 Range = tuple[int, int]
 
 
@@ -85,7 +82,7 @@ class Planning:
         self._verification = _Verification(log, Unaudited())
         self._undoing = False
         """Whether segments that were rewritten get their originals back from here on."""
-        self._seam = _BEGINNING
+        self._seam = BEGINNING
         """By what the next segment has to name the one before it."""
         self._through = 0
         """The last event that is accounted for."""
@@ -113,7 +110,7 @@ class Planning:
 
     def _look_at_sealed(self, first: int, following: int) -> None:
         header, after = self._headers[first], self._headers[following]
-        named = _named(after) if after is not None else None
+        named = seam_before(after)
         if self._undoing and header is not None and header.sealed_sha256:
             self._restore(first, following - 1, named, "what belongs to it was put back")
             return
@@ -128,7 +125,7 @@ class Planning:
             else:
                 self._rewrite(first, following - 1, named, wrong)
             return
-        self._seam, self._through, self._at = _seam_of(content), content.through, content.at
+        self._seam, self._through, self._at = content.seam, content.through, content.at
 
     def _verified(self, first: int) -> Content:
         """A segment in which nothing is wrong; archives in which something is are put aside."""
@@ -148,13 +145,13 @@ class Planning:
         if content.through >= following:
             raise content.damage(f"it goes on past event {following - 1}")
         # Where events are missing in between, the one that is named is not there.
-        if content.through + 1 == following and named not in (None, _seam_of(content)):
+        if content.through + 1 == following and named not in (None, content.seam):
             raise content.damage("it is not the one that the next segment names")
 
     def _rewrite(self, first: int, last: int, named: Seam | None, wrong: str) -> None:
         """Keep what can be believed of a sealed segment."""
         data = b"".join(self._segments.whole(first))
-        found = salvage(data, first, last, named[0] if named is not None else "")
+        found = salvage(data, first, last, named.crc if named is not None else "")
         header = self._header(first, found.header, found.lines)
         taken_out = header.covers if found.header is not None else last
         header = _standing_for(header, last, named)
@@ -162,7 +159,7 @@ class Planning:
 
     def _header(self, first: int, header: Header | None, lines: list[Line]) -> Header:
         """The first line of a segment, made anew if it is not to be believed."""
-        if header is not None and (first > 1 or _named(header) == _BEGINNING):
+        if header is not None and (first > 1 or seam_before(header) == BEGINNING):
             return header
         crc, sha = self._seam
         at = self._at or (lines[0].event.at if lines else self._event.repaired_at)
@@ -171,7 +168,7 @@ class Planning:
     def _fill(self, last: int, after: Header | None) -> None:
         """Put something in the place of segments that are gone, up to event `last`."""
         first = self._through + 1
-        named = _named(after) if after is not None else None
+        named = seam_before(after)
         wrong = "a file is gone, or the one before it was cut"
         if after is not None and self._can_restore(first, last, named, rewritten=True):
             self._restore(first, last, named, wrong)
@@ -200,7 +197,7 @@ class Planning:
         self._plan.mendings.append(Mending(file, wrong, remedy, lost))
         self._through = header.covers
         self._at = lines[-1].event.at if lines else header.at
-        self._seam = f"{crc:08x}", sha256(content).hexdigest()
+        self._seam = Seam(f"{crc:08x}", sha256(content).hexdigest())
         self._size = len(content)
 
     # ---- originals from the archive
@@ -216,7 +213,7 @@ class Planning:
         for one, following in pairwise([*self._firsts, 0]) if rewritten else ():
             header, after = self._headers[one], self._headers.get(following)
             if one > last and header is not None and header.sealed_sha256:
-                named = _named(after) if after is not None else None
+                named = seam_before(after)
                 if not self._originals(one, header.covers, named):
                     return False
         return True
@@ -230,7 +227,7 @@ class Planning:
         file = self._segments.path(first)
         self._plan.mendings.append(Mending(file, wrong, "put back from the archive", []))
         content = originals[-1]
-        self._seam, self._through, self._at = _seam_of(content), last, content.at
+        self._seam, self._through, self._at = content.seam, last, content.at
         self._undoing = True
 
     def _originals(self, first: int, last: int, named: Seam | None) -> list[Content]:
@@ -245,9 +242,9 @@ class Planning:
                     pass
             except Damaged:
                 return []
-            if one != following or seam not in (None, _named(content.header)):
+            if one != following or seam not in (None, seam_before(content.header)):
                 return []
-            seam, following = _seam_of(content), content.through + 1
+            seam, following = content.seam, content.through + 1
             found.append(content)
         fits = following == last + 1 and named in (None, seam)
         return found if fits else []
@@ -293,7 +290,7 @@ class Planning:
         if end.offset < acknowledged:
             return f"events from {end.offset + 1} on were acknowledged and are gone"
         self._through, self._at = end.offset, end.at
-        self._seam = f"{end.crc:08x}", sha256(data[: end.position]).hexdigest()
+        self._seam = Seam(f"{end.crc:08x}", sha256(data[: end.position]).hexdigest())
         return ""
 
     def _set_mark(self, segment: int) -> None:
@@ -309,14 +306,6 @@ def _fits(mark: Mark, data: bytes) -> bool:
     line = data.rfind(b"\n", 0, mark.position - 1) + 1
     end = data[mark.position - 1 : mark.position]
     return end == b"\n" and data[line + 8 : line + 16] == b"%08x" % mark.crc
-
-
-def _named(header: Header) -> Seam:
-    return header.previous_crc, header.previous_sha256
-
-
-def _seam_of(content: Content) -> Seam:
-    return content.sealed_crc, content.sealed_sha256
 
 
 def _standing_for(header: Header, last: int, named: Seam | None) -> Header:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
-from queuectl.engines.file.content import Content, archived_content, content_of
+from queuectl.engines.file.content import Content, Seam, archived_content, content_of, seam_before
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.segments import counting
 from queuectl.errors import ArchiveDamaged, Compacted, Damaged, Forged, Illegal
@@ -145,7 +145,7 @@ class Verification:
         report = self._report
         if content.offset >= content.first or not report.sha256:
             report.head = content.through
-            report.crc, report.sha256 = content.sealed_crc, content.sealed_sha256
+            report.crc, report.sha256 = content.seam
 
     def content(self, first: int) -> Content:
         return content_of(self.log, first)
@@ -205,7 +205,7 @@ class Verification:
     def _originals(self, content: Content, lines: dict[bytes, tuple[int, int]]) -> None:
         """Check a rewritten segment against its originals; `lines` are those that it has left."""
         header = content.header
-        seam: _Seam | None = (header.previous_crc, header.previous_sha256)
+        seam = seam_before(header)
         following = content.first
         gaps: list[tuple[int, int]] = []
         for first in (one for one in self.archived if content.first <= one <= header.covers):
@@ -214,11 +214,11 @@ class Verification:
                 seam, self._complete = None, False
             original = self._original(first, seam, lines)
             following = original.through + 1
-            seam = (original.sealed_crc, original.sealed_sha256)
+            seam = original.seam
         if following <= header.covers:
             gaps.append((following, header.covers))
             self._complete = False
-        elif seam != (header.sealed_crc, header.sealed_sha256):
+        elif seam != content.seam:
             raise original.damage("it is not the original of what the log has in its place")
         for offset, position in lines.values():
             if not any(start <= offset <= end for start, end in gaps):
@@ -228,12 +228,12 @@ class Verification:
         self._report.missing += gaps
 
     def _original(
-        self, first: int, seam: _Seam | None, lines: dict[bytes, tuple[int, int]]
+        self, first: int, seam: Seam | None, lines: dict[bytes, tuple[int, int]]
     ) -> Content:
         """Check an archived segment, and take its lines out of `lines`."""
         original = archived_content(self.log.archive, first)
         header = original.header
-        if seam is not None and seam != (header.previous_crc, header.previous_sha256):
+        if seam not in (None, seam_before(header)):
             raise original.damage("it does not go on from the segment before")
         if header.sealed_sha256:
             # Its own original was lost before it got here.
@@ -252,10 +252,6 @@ class Verification:
         self._done += self.log.archive.size(archived.first)
         self._report.archives += 1
         self._report.archive_size += archived.size
-
-
-_Seam = tuple[str, str]
-"""The crc and the SHA-256 by which a segment names the one before it."""
 
 
 def _bodies(piece: bytes, events: Sequence[Event], position: int) -> dict[bytes, tuple[int, int]]:
