@@ -70,7 +70,7 @@ def check(root: Path) -> None:
         for _ in content:
             pass
     for before, after in pairwise(contents):
-        assert after.first == before.through + 1
+        assert after.first == before.offset + 1
         assert seam_before(after.header) == before.seam
 
 

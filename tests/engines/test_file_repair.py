@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from compacting import SIZE, answers, compacted, forge, segments, write
+from compacting import SIZE, answers, compacted, forge, header_of, segments, write
 from conformance import batch, everything
 from filelogs import FileLog
 from hosts import FaultyHost, Killed, OtherBoot, Untroubled
@@ -287,6 +287,23 @@ def test_without_all_the_later_originals_what_can_be_believed_is_kept(root: Path
     assert found == {o: event for o, event in kept.items() if o not in lost(plan)}
     assert planned(root).mendings == []
     verified(root)
+
+
+def test_a_rewritten_segment_that_is_cut_costs_what_was_cut(root: Path, tmp_path: Path) -> None:
+    compacted(root, until=60)
+    shutil.rmtree(root / "archive")
+    kept = plain(answers(everything(opened(root)))[0])
+    path = segments(root)[0]
+    lines = path.read_bytes().splitlines(keepends=True)
+    for count in range(1, len(lines)):
+        copy = shutil.copytree(root, tmp_path / f"{count}")
+        (copy / "log" / path.name).write_bytes(b"".join(lines[:count]))
+        plan = repaired(copy)
+        assert header_of(path).covers in lost(plan)
+        found = plain(answers(everything(opened(copy)))[0])
+        assert found == {o: event for o, event in kept.items() if o not in lost(plan)}
+        assert planned(copy).mendings == []
+        verified(copy)
 
 
 def test_a_damaged_archive_is_taken_out_and_kept_aside(root: Path) -> None:

@@ -117,6 +117,20 @@ def test_every_changed_byte_is_found_or_changes_nothing(root: Path) -> None:
     assert found > 500
 
 
+def test_a_rewritten_segment_that_is_cut_is_found(root: Path) -> None:
+    # The next segment names the original and does not notice.
+    path = next(path for path in segments(root) if header_of(path).sealed_sha256)
+    lines = path.read_bytes().splitlines(keepends=True)
+    for count in range(1, len(lines)):
+        path.write_bytes(b"".join(lines[:count]))
+        with pytest.raises(Damaged) as raised:
+            verified(root)
+        assert raised.value.file == str(path)
+        with pytest.raises(Damaged) as raised:
+            everything(opened(root))
+        assert raised.value.file == str(path)
+
+
 def test_lines_that_are_not_those_of_the_original_are_found(root: Path) -> None:
     path = segments(root)[0]
 

@@ -39,21 +39,27 @@ def audited(site: Site, known: State | None = None) -> Report:
     return verify(log, lambda: Audit(state, log.compactions()))  # type: ignore[arg-type]
 
 
-def edit(site: Site, drop: Callable[[bytes], bool]) -> int:
-    """Drop lines from rewritten segments, and make their checksums right again; returns how many.
+def edit(site: Site, change: Callable[[bytes], bytes]) -> int:
+    """Change lines of rewritten segments, or drop those of which nothing is left, and make their
+    checksums right again; returns how many.
 
     The next segment does not notice: it knows the original.
     """
-    dropped = 0
+    changed = 0
     for path in sorted((site.root / "log").glob("*.jsonl"))[:-1]:
         start, *lines = path.read_bytes().split(b"\n")[:-1]
         if not codec.decode_header(start)[0].sealed_sha256:
             continue
-        kept = [line[codec.BODY :] for line in lines if not drop(line)]
-        dropped += len(lines) - len(kept)
+        after = [change(line) for line in lines]
+        changed += sum(old != new for old, new in zip(lines, after, strict=True))
+        kept = [line[codec.BODY :] for line in after if line]
         crc = crc32(start[codec.BODY :], int(codec.decode_header(start)[0].previous_crc, 16))
         path.write_bytes(start + b"\n" + codec.rechain(kept, crc)[0])
-    return dropped
+    return changed
+
+
+def without(text: bytes) -> Callable[[bytes], bytes]:
+    return lambda line: b"" if text in line else line
 
 
 def test_a_compacted_queue_passes(site: Site) -> None:
@@ -63,20 +69,20 @@ def test_a_compacted_queue_passes(site: Site) -> None:
 
 
 def test_a_job_that_was_taken_out_and_not_forgotten_is_missed(site: Site) -> None:
-    assert edit(site, lambda line: b'"job":"alive"' in line) == 1
+    assert edit(site, without(b'"job":"alive"')) == 1
     with pytest.raises(Disproved, match=r"originals in the archive.*job alive") as raised:
         audited(site)
     assert raised.value.exit_code == 7
 
 
 def test_a_setting_that_was_taken_out_is_missed(site: Site) -> None:
-    assert edit(site, lambda line: b"setting.changed" in line) == 1
+    assert edit(site, without(b"setting.changed")) == 1
     with pytest.raises(Disproved, match="settings"):
         audited(site)
 
 
 def test_statistics_that_were_taken_out_are_missed(site: Site) -> None:
-    assert edit(site, lambda line: b"log.compacted" in line) > 1
+    assert edit(site, lambda line: line.replace(b'"enqueued":', b'"unheard":')) > 1
     with pytest.raises(Disproved, match="statistics"):
         audited(site)
 

@@ -194,7 +194,7 @@ class _Compaction:
         content.check_seam(following, header)
         # One that was never rewritten is archived again, whatever bears its name there already.
         rewritten = bool(content.header.sealed_sha256)
-        is_archived = any(first <= kept <= content.through for kept in self._archived)
+        is_archived = any(first <= kept <= content.offset for kept in self._archived)
         sha256 = "" if rewritten and is_archived else content.sha256
         gone = [event for event in removed if type(event) is not LogCompacted]
         gain = content.size - draft.size

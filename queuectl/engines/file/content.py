@@ -98,6 +98,9 @@ class Content:
             raise self.damage("it ends inside a line")
         if self.more:
             raise self.damage("the last batch is cut short")
+        if self.offset < self.header.covers:
+            # What stands for the last that were taken out has the offset of the last of them.
+            raise self.damage(f"event {self.header.covers} is missing")
 
     def _checked(self, piece: bytes) -> tuple[bytes, list[Event]]:
         wrong, bad_at = "", 0
@@ -162,8 +165,8 @@ class Content:
 
     def check_seam(self, following: int, header: Header | None) -> None:
         """Check that the next segment goes on from the original of this one."""
-        if self.through + 1 != following:
-            raise self.damage(f"event {self.through + 1} is missing")
+        if self.offset + 1 != following:
+            raise self.damage(f"event {self.offset + 1} is missing")
         if header is None:
             raise self.damage("the first line of the next segment does not verify")
         if (header.log, seam_before(header)) != (self.header.log, self.seam):
@@ -177,11 +180,6 @@ class Content:
     def sha256(self) -> str:
         """Of the bytes that were read."""
         return self._digest.hexdigest()
-
-    @property
-    def through(self) -> int:
-        """The last offset that it stands for."""
-        return max(self.header.covers, self.offset)
 
     @property
     def seam(self) -> Seam:

@@ -107,7 +107,7 @@ def drafted(
                 batch = len(bodies)
     header = replace(
         content.header,
-        covers=content.through,
+        covers=content.offset,
         sealed_crc=content.seam.crc,
         sealed_sha256=content.seam.sha256,
     )

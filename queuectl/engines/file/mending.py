@@ -125,7 +125,7 @@ class Planning:
             else:
                 self._rewrite(first, following - 1, named, wrong)
             return
-        self._seam, self._through, self._at = content.seam, content.through, content.at
+        self._seam, self._through, self._at = content.seam, content.offset, content.at
 
     def _verified(self, first: int) -> Content:
         """A segment in which nothing is wrong; archives in which something is are put aside."""
@@ -142,10 +142,10 @@ class Planning:
                 self._plan.mendings.append(Mending(damage.file, wrong, remedy, []))
 
     def _check_seams(self, content: Content, following: int, named: Seam | None) -> None:
-        if content.through >= following:
+        if content.offset >= following:
             raise content.damage(f"it goes on past event {following - 1}")
         # Where events are missing in between, the one that is named is not there.
-        if content.through + 1 == following and named not in (None, content.seam):
+        if content.offset + 1 == following and named not in (None, content.seam):
             raise content.damage("it is not the one that the next segment names")
 
     def _rewrite(self, first: int, last: int, named: Seam | None, wrong: str) -> None:
@@ -155,7 +155,7 @@ class Planning:
         header = self._header(first, found.header, found.lines)
         taken_out = header.covers if found.header is not None else last
         header = _standing_for(header, last, named)
-        self._put(header, found.lines, found.broken, taken_out, wrong)
+        self._put(header, found.lines, taken_out, wrong)
 
     def _header(self, first: int, header: Header | None, lines: list[Line]) -> Header:
         """The first line of a segment, made anew if it is not to be believed."""
@@ -176,17 +176,15 @@ class Planning:
         # The first line of a segment has the time of the last event before it.
         at = after.at if after is not None else self._at or self._event.repaired_at
         header = _standing_for(self._header(first, None, []), last, named)
-        self._put(replace(header, at=at), [], True, 0, wrong)
+        self._put(replace(header, at=at), [], 0, wrong)
         if after is None:
             self._set_mark(first)
 
-    def _put(
-        self, header: Header, lines: list[Line], broken: bool, taken_out: int, wrong: str
-    ) -> None:
+    def _put(self, header: Header, lines: list[Line], taken_out: int, wrong: str) -> None:
         """Make a segment of these lines, with what says of each hole that it is one."""
         first, file = header.first, self._segments.path(header.first)
         event = replace(self._event, file=file.rpartition("/")[2], reason=wrong)
-        bodies, lost = _with_holes(header, lines, broken, taken_out, event)
+        bodies, lost = _with_holes(header, lines, taken_out, event)
         start, crc = codec.frame_header(header)
         data, crc = codec.rechain(bodies, crc)
         content = start + data
@@ -244,7 +242,7 @@ class Planning:
                 return []
             if one != following or seam not in (None, seam_before(content.header)):
                 return []
-            seam, following = content.seam, content.through + 1
+            seam, following = content.seam, content.offset + 1
             found.append(content)
         fits = following == last + 1 and named in (None, seam)
         return found if fits else []
@@ -271,7 +269,7 @@ class Planning:
             lines.pop()
         last = max(lines[-1].event.offset if lines else first - 1, self._mark_offset())
         header = self._header(first, found.header, lines)
-        self._put(_standing_for(header, last, None), lines, found.broken, header.covers, wrong)
+        self._put(_standing_for(header, last, None), lines, header.covers, wrong)
         self._set_mark(first)
 
     def _mark_offset(self) -> int:
@@ -281,13 +279,13 @@ class Planning:
         """What is wrong with the bytes of the active segment; a tear is not."""
         try:
             header, crc, start = codec.header_of(data, first)
-            begin = Accepted(start, crc, max(first - 1, header.covers), header.at)
+            begin = Accepted(start, crc, first - 1, header.at)
             end = recovery.accept(data[start:], begin, self._segments.path(first))
         except ValueError as error:
             return f"the first line does not verify: {error}"
         except Damaged as damage:
             return f"{damage.why} at byte {damage.position}"
-        if end.offset < acknowledged:
+        if end.offset < max(acknowledged, header.covers):
             return f"events from {end.offset + 1} on were acknowledged and are gone"
         self._through, self._at = end.offset, end.at
         self._seam = Seam(f"{end.crc:08x}", sha256(data[: end.position]).hexdigest())
@@ -315,18 +313,19 @@ def _standing_for(header: Header, last: int, named: Seam | None) -> Header:
 
 
 def _with_holes(
-    header: Header, lines: list[Line], broken: bool, taken_out: int, event: LogRepaired
+    header: Header, lines: list[Line], taken_out: int, event: LogRepaired
 ) -> tuple[list[bytes], list[Range]]:
     """The bodies of these lines, with one more for each hole between them; and the holes.
 
-    Where nothing is broken, events up to `taken_out` are missing because they may be.
+    Where nothing is broken, events up to `taken_out` are missing because they may be: but for the
+    last one, in whose place something always stands.
     """
     bodies: list[bytes] = []
     lost: list[Range] = []
     before, at = header.first - 1, header.at
     for line in (*lines, None):
         offset = line.event.offset if line is not None else header.covers + 1
-        is_broken = line.broken if line is not None else broken
+        is_broken = line is None or line.broken
         if offset > before + 1 and (is_broken or offset - 1 > taken_out):
             hole = (before + 1, offset - 1)
             lost.append(hole)

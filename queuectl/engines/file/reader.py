@@ -237,8 +237,10 @@ class FileReader:
     def _leave(self, fd: int, place: Place) -> Place:
         """The same place, as the next segment knows it: by the original of this one."""
         header, _, _ = self.segments.header(fd, place.segment)
+        if place.offset < header.covers:
+            raise self._damage(f"event {header.covers} is missing", *place[:2], place.offset)
         crc = int(header.sealed_crc, 16) if header.sealed_crc else place.crc
-        return place._replace(crc=crc, offset=max(place.offset, header.covers))
+        return place._replace(crc=crc)
 
     def _next(self, place: Place, mark: Mark) -> Place:
         """The start of the segment that goes on from the end of the one that `place` is in."""

@@ -37,8 +37,6 @@ class Salvaged(NamedTuple):
     header: Header | None
     """None where the first line is not to be believed."""
     lines: list[Line]
-    broken: bool
-    """Bytes that cannot be believed stand at the end."""
 
 
 def salvage(data: bytes, first: int, last: int, crc: str = "") -> Salvaged:
@@ -62,7 +60,7 @@ def salvage(data: bytes, first: int, last: int, crc: str = "") -> Salvaged:
             continue
         found.append(Line(event, body, broken))
         offset, broken = event.offset, False
-    return Salvaged(header, found, broken)
+    return Salvaged(header, found)
 
 
 def _lines(data: bytes) -> list[bytes]:

@@ -121,10 +121,10 @@ class Verification:
                 if following:
                     content.check_seam(following, self._headers[following])
                 self._take_head(content)
-            for beyond in (one for one in self.archived if one > content.through):
+            for beyond in (one for one in self.archived if one > content.offset):
                 # What was archived had been sealed, and something followed it.
                 file, why = log.archive.path(beyond), "the log ends before the events in it"
-                raise ArchiveDamaged(why, file=file, position=0, offset=content.through)
+                raise ArchiveDamaged(why, file=file, position=0, offset=content.offset)
             if read < report.size:
                 raise content.damage(f"{report.size - read} bytes that were acknowledged are gone")
         try:
@@ -144,7 +144,7 @@ class Verification:
     def _take_head(self, content: Content) -> None:
         report = self._report
         if content.offset >= content.first or not report.sha256:
-            report.head = content.through
+            report.head = content.offset
             report.crc, report.sha256 = content.seam
 
     def content(self, first: int) -> Content:
@@ -194,7 +194,7 @@ class Verification:
     def _copies(self, content: Content) -> None:
         """Check what the archive has of a segment that stands in the log as it was: an interrupted
         compaction left it there, or a repair."""
-        for first in (one for one in self.archived if content.first <= one <= content.through):
+        for first in (one for one in self.archived if content.first <= one <= content.offset):
             copy = archived_content(self.log.archive, first)
             for _ in copy:
                 pass
@@ -213,7 +213,7 @@ class Verification:
                 gaps.append((following, first - 1))
                 seam, self._complete = None, False
             original = self._original(first, seam, lines)
-            following = original.through + 1
+            following = original.offset + 1
             seam = original.seam
         if following <= header.covers:
             gaps.append((following, header.covers))
