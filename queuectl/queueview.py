@@ -3,6 +3,7 @@ those. Knows neither terminal nor processes."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -17,10 +18,10 @@ from queuectl.events import vocabulary as v
 from queuectl.events.log import Log, Missing, ignored
 from queuectl.home import Home
 from queuectl.host import Host
-from queuectl.projections import snapshot, timeline
+from queuectl.projections import runs, snapshot
+from queuectl.projections.runs import Run
 from queuectl.projections.snapshot import Snapshot
 from queuectl.projections.state import State
-from queuectl.projections.timeline import Attempt
 
 _MANY_EVENTS = 5_000
 """To fold so many takes longer than to keep a snapshot of what came of them."""
@@ -179,10 +180,42 @@ class QueueView:
         `missing(first, last, why)` hears where the archive is not what it should be."""
         return list(self.log.read_about(job, missing))
 
-    def runs(self, job: Job) -> list[Attempt]:
+    def runs(self, job: Job) -> list[Run]:
         """The runs of a job that there is, oldest first, over all its rounds."""
         # While there is a job, none of its events leaves the log.
-        return timeline.attempts(self.log.read_kept(job.id, job.spec.offset, job.offset))
+        events = self.log.read_kept(job.id, job.spec.offset, job.offset)
+        told = itertools.chain.from_iterable(runs.of([list(events)]))
+        return sorted(told, key=lambda run: run.token)
+
+    def events(self, after: int = 0) -> Iterator[list[v.Event]]:
+        """Every event with an offset above `after`, oldest first, in pieces.
+
+        Raises `Damaged` as `catch_up` does; `salvage` ends there instead.
+        """
+        try:
+            yield from self.log.read(after)
+        except Damaged as damage:
+            if not self._salvage:
+                raise
+            self.damage = damage
+
+    def all_runs(self) -> Iterator[list[Run]]:
+        """Every run of every job, as `projections.runs.of` tells them from `events`."""
+        return runs.of(self.events(), self._find)
+
+    def _find(self, job: str, offset: int) -> v.JobEnqueued | None:
+        """What a job was as of an offset, though it was over then."""
+        now = self.state.jobs.get(job)
+        if now is not None and now.spec.offset < offset:
+            return now.spec
+        # Purged since, or its name was used again.
+        found = None
+        for event in self.log.read_about(job):
+            if event.offset >= offset:
+                break
+            if isinstance(event, v.JobEnqueued):
+                found = event
+        return found
 
     def is_alive(self, worker: str) -> bool:
         """Whether that worker's process lives on this machine: it holds its lock file."""

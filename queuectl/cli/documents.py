@@ -17,7 +17,7 @@ from queuectl.domain import settings as rules
 from queuectl.domain.job import Job
 from queuectl.domain.settings import Settings
 from queuectl.events.vocabulary import Event, wire_name
-from queuectl.projections.timeline import Attempt
+from queuectl.projections.runs import Run
 from queuectl.projections.workers import WorkerRow
 
 
@@ -80,13 +80,29 @@ def job_document(job: Job, *, show_env: bool = False) -> dict[str, Any]:
     }
 
 
-def attempt_document(attempt: Attempt) -> dict[str, Any]:
-    document = msgspec.structs.asdict(attempt)
-    for name in ("wait_ms", "run_ms", "cpu_ms"):
-        document[name.replace("_ms", "_seconds")] = document.pop(name) / 1000
-    document["ended_at"] = attempt.ended_at or None
-    document["error"] = attempt.error or None
-    return document
+def attempt_document(run: Run) -> dict[str, Any]:
+    return {
+        "number": run.attempt,
+        "round": run.round,
+        "token": run.token,
+        "worker": run.worker,
+        "slot": run.slot,
+        "started_at": run.claimed_at,
+        "ended_at": run.ended_at,
+        "outcome": run.outcome,
+        "reason": run.reason,
+        "exit_code": run.exit_code,
+        "error": run.error,
+        "wait_seconds": _seconds(run.wait_ms),
+        "run_seconds": _seconds(run.run_ms),
+        "cpu_seconds": _seconds(run.cpu_ms),
+        "stdout_bytes": run.stdout_bytes,
+        "stderr_bytes": run.stderr_bytes,
+    }
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000
 
 
 def worker_document(row: WorkerRow, *, alive: bool) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from queuectl.domain.job import Job
 from queuectl.errors import Invalid, NotFound
 from queuectl.events.vocabulary import JobEnqueued
 from queuectl.projections import timeline
+from queuectl.projections.runs import Run
 from queuectl.quantities import format_duration
 
 
@@ -132,18 +133,18 @@ def show(app: App, name: str, show_env: bool, as_json: bool) -> None:
             click.echo(_attempt_table(runs))
 
 
-def _attempt_table(runs: list[timeline.Attempt]) -> str:
+def _attempt_table(runs: list[Run]) -> str:
     return columns(
         [
             (
-                str(run.number),
+                str(run.attempt),
                 run.outcome,
-                run.started_at,
-                seconds(run.run_ms),
-                seconds(run.wait_ms),
+                run.claimed_at or "",
+                "" if run.run_ms is None else seconds(run.run_ms),
+                "" if run.wait_ms is None else seconds(run.wait_ms),
                 "" if run.exit_code is None else str(run.exit_code),
                 str(run.token),
-                shorten(run.error, 60),
+                shorten(run.error or run.reason or "", 60),
             )
             for run in runs
         ],

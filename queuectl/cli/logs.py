@@ -15,7 +15,7 @@ from queuectl.cli.root import App
 from queuectl.cli.text import printable_output
 from queuectl.domain.job import FINISHED, Job
 from queuectl.errors import Invalid, NotFound
-from queuectl.projections.timeline import Attempt
+from queuectl.projections.runs import Run
 
 _POLL_S = 0.05
 
@@ -72,9 +72,9 @@ def _emit(queue: Any, id: str, token: int) -> None:
 
 def _token(queue: Any, job: Job, attempt: int | None) -> int:
     """The last run with that number, or the last of all, those of former rounds included."""
-    runs: list[Attempt] = queue.runs(job)
+    runs: list[Run] = queue.runs(job)
     for run in reversed(runs):
-        if attempt in (None, run.number):
+        if attempt in (None, run.attempt):
             return run.token
     if attempt is None:
         raise NotFound(f"job {job.id} has not run yet; -f waits for it")

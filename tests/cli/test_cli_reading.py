@@ -15,8 +15,8 @@ JOB = """
     wait_seconds run_seconds actor
 """
 ATTEMPT = """
-    number token worker started_at ended_at outcome exit_code error wait_seconds run_seconds
-    cpu_seconds stdout_bytes stderr_bytes
+    number round token worker slot started_at ended_at outcome reason exit_code error wait_seconds
+    run_seconds cpu_seconds stdout_bytes stderr_bytes
 """
 WORKER = "id host pid alive stopping slots queues started_at heartbeat_at jobs current_job"
 STATES = ["pending", "processing", "completed", "failed", "dead", "cancelled"]
