@@ -46,6 +46,9 @@ class MemoryLog:
     def resume(self, bookmark: str) -> bool:
         return False
 
+    def read_originals(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[Event]]:
+        return self.read(after)
+
     def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
         for events in self.read():
             yield from (event for event in events if getattr(event, "job", None) == job)

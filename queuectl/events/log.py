@@ -64,6 +64,13 @@ class Log(Protocol):
         """Let reading go on from a bookmark, so that `read` need not look for the place; False
         where this log does not hold it."""
 
+    def read_originals(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[Event]]:
+        """As `read`, with the events that were taken out of the log, if they are archived.
+
+        Where the archive is not what it should be, `missing` hears it, and what the log has left
+        comes instead: with what stands there for what is gone.
+        """
+
     def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
         """The durable events about one job, oldest first, without decoding the others.
 

@@ -20,6 +20,7 @@ from queuectl.host import Host
 
 SIZE = 1400
 """Of a segment, in bytes: some ten events."""
+JOBS = "abcdefghiklmn"
 FORGOTTEN = frozenset("bcdgk")
 
 
@@ -57,6 +58,11 @@ def write(root: Path) -> list[Path]:
         log.append([Batch([JobCompleted(job=job, run_ms=7) for job in names[:3]]), batch("k")])
     log.close()
     return segments(root)
+
+
+def opened(root: Path) -> FileLog:
+    """The log under `root` with its archive."""
+    return FileLog(str(root / "log"), Untroubled(), archive=str(root / "archive"))
 
 
 def segments(root: Path) -> list[Path]:

@@ -198,6 +198,25 @@ class LogConformance:
             found = handle().read_kept("a", first, last)
             assert [event.offset for event in found] == expected
 
+    def test_read_originals_goes_on_after_every_offset_as_read_does(self, handle: Open) -> None:
+        writer = handle()
+        assert list(writer.read_originals()) == []
+        for index in range(7):
+            writer.append([batch(*"abc"[: index % 3 + 1])])
+        for log in (writer, handle()):
+            for after in range(log.head() + 2):
+                pieces = list(log.read_originals(after))
+                assert [event for events in pieces for event in events] == everything(log, after)
+                assert all(pieces)
+
+    def test_read_originals_stops_at_the_head_as_it_was_when_it_began(self, handle: Open) -> None:
+        log = handle()
+        log.append([batch("a")])
+        reading = log.read_originals()
+        found = jobs_of(next(reading))
+        handle().append([batch("b")])
+        assert found + [job for events in reading for job in jobs_of(events)] == ["a"]
+
     # ---- handles
 
     def test_reading_may_be_broken_off_and_begun_anew(self, log: Log) -> None:

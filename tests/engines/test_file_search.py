@@ -8,26 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from compacting import Forget, archived, compacted, segments, spoil, write
+from compacting import JOBS, Forget, archived, compacted, opened, segments, spoil, write
 from conformance import batch, everything
-from filelogs import FileLog
-from hosts import Untroubled
 
 from queuectl.engines.file import shelf
 from queuectl.errors import ArchiveDamaged, Damaged
 from queuectl.events.log import Batch
 from queuectl.events.vocabulary import Event, JobCancelled, JobEnqueued, QueuePaused
 
-JOBS = "abcdefghiklmn"
-
 
 @pytest.fixture(autouse=True, params=[97, 1 << 17], ids=["small pieces", "pieces"])
 def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelf, "_READ_BYTES", request.param)
-
-
-def opened(root: Path) -> FileLog:
-    return FileLog(str(root / "log"), Untroubled(), archive=str(root / "archive"))
 
 
 def about(root: Path, job: str) -> tuple[list[Event], list[tuple[int, int]], list[str]]:

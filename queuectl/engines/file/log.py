@@ -14,7 +14,7 @@ from types import TracebackType
 import msgspec
 
 from queuectl import instants
-from queuectl.engines.file import recovery, search
+from queuectl.engines.file import originals, recovery
 from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
 from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader, Place
@@ -71,11 +71,14 @@ class FileLog(FileReader):
         self._writing = (0, 0, -1)  # segment, generation, descriptor
         self._ready: tuple[int, Mark] | None = None  # as `_lock` found it, until the mark moves
 
+    def read_originals(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[Event]]:
+        return originals.read(self, self.archive, after, missing)
+
     def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
-        return search.find(self, self.archive, job, missing)
+        return originals.find(self, self.archive, job, missing)
 
     def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
-        return search.find_kept(self, job, first, min(last, self.head()))
+        return originals.find_kept(self, job, first, min(last, self.head()))
 
     # ---- the lock
 
