@@ -89,6 +89,19 @@ def check(root: Path, true: dict[int, Event], plan: Plan, head: int) -> None:
     assert verified(root).head == head + 2
 
 
+def check_it_goes_on(root: Path, head: int) -> None:
+    """The log is in order, and is so when two segments more have been begun."""
+    assert planned(root).mendings == []
+    assert verified(root).head == head
+    log = opened(root)
+    count = len(segments(root)) + 2
+    while len(segments(root)) < count:
+        head += 1
+        assert log.append([batch("a")])[0].offset == head
+    assert planned(root).mendings == []
+    assert verified(root).head == head
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     write(tmp_path / "template")
@@ -304,6 +317,78 @@ def test_a_rewritten_segment_that_is_cut_costs_what_was_cut(root: Path, tmp_path
         assert found == {o: event for o, event in kept.items() if o not in lost(plan)}
         assert planned(copy).mendings == []
         verified(copy)
+
+
+@pytest.mark.parametrize("machine", [Untroubled, OtherBoot], ids=["same boot", "after a restart"])
+@pytest.mark.parametrize("lock", [True, False], ids=["", "no lock file"])
+def test_where_the_end_is_gone_what_the_archive_has_of_it_is_put_back(
+    root: Path, tmp_path: Path, machine: type[Host], lock: bool
+) -> None:
+    true = plain(everything(opened(root)))
+    compacted(root, until=60)
+    kept = plain(answers(everything(opened(root)))[0])
+    archived = header_of(next(p for p in segments(root) if not header_of(p).covers)).first - 1
+    for count in range(1, len(segments(root)) + 1):
+        copy = shutil.copytree(root, tmp_path / f"{count}")
+        gone = segments(copy)[-count:]
+        before = header_of(gone[0]).first - 1
+        for path in gone:
+            path.unlink()
+        if not lock:
+            (copy / "log" / "LOCK").unlink()
+        end = max(before, archived)
+        plan = repaired(copy, machine())
+        assert lost(plan) == set(range(end + 1, max(true) + 1) if lock else ())
+        assert plan.archives == []
+        found = plain(everything(opened(copy)))
+        for offset in range(before + 1, end + 1):
+            assert found[offset] == true[offset]
+        for offset, event in kept.items():
+            assert found.get(offset) == (event if offset <= end else None)
+        check_it_goes_on(copy, max(true) if lock else end)
+
+
+def test_what_does_not_go_on_from_the_end_is_taken_out_of_the_archive(
+    root: Path, tmp_path: Path
+) -> None:
+    true = plain(everything(opened(root)))
+    compacted(root, until=75)
+    write(tmp_path / "other")
+    compacted(tmp_path / "other", until=75)
+    paths = segments(root)
+    _, second, third, active = (header_of(path).first for path in paths)
+    name = "{:020d}.jsonl.gz".format
+    kept = {name(one): (root / "archive" / name(one)).read_bytes() for one in (second, third)}
+    other = {one: (tmp_path / "other" / "archive" / one).read_bytes() for one in kept}
+    head = max(true)
+    strays = {
+        # What is gone from the log, what lies in the archive, and how far that is put back.
+        "past the end": (0, {name(head + 1): kept[name(third)]}, head),
+        "the active one": (0, {name(active): kept[name(third)]}, head),
+        "one is gone": (3, {name(second): b""}, second - 1),
+        "one is of another log": (3, {name(second): other[name(second)]}, second - 1),
+        "the last one is damaged": (3, {name(third): kept[name(third)][:-9]}, third - 1),
+        "the last one is of another log": (3, {name(third): other[name(third)]}, third - 1),
+    }
+    for count, archives, end in strays.values():
+        copy = shutil.copytree(root, tmp_path / "copy")
+        for path in segments(copy)[len(paths) - count :]:
+            path.unlink()
+        for one, data in archives.items():
+            (copy / "archive" / one).write_bytes(data)
+            if not data:
+                (copy / "archive" / one).unlink()
+        there = {path.name: path.read_bytes() for path in (copy / "archive").iterdir()}
+        plan = repaired(copy)
+        stray = {one: data for one, data in there.items() if int(one[:20]) > min(end, active - 1)}
+        assert {Path(each.file).name for each in plan.mendings} >= stray.keys()
+        assert {path.name for path in (copy / "archive").iterdir()} == there.keys() - stray.keys()
+        assert {
+            path.name: path.read_bytes() for path in (copy / "log").glob("aside-*/*.gz")
+        } == stray
+        assert lost(plan) == set(range(end + 1, head + 1))
+        check_it_goes_on(copy, head)
+        shutil.rmtree(copy)
 
 
 def test_a_damaged_archive_is_taken_out_and_kept_aside(root: Path) -> None:

@@ -226,6 +226,22 @@ def test_a_segment_that_is_gone_is_found(root: Path) -> None:
         path.write_bytes(data)
 
 
+def test_a_rewritten_segment_without_the_one_that_followed_is_found(root: Path) -> None:
+    # Also where no lock file tells how far the log went: only what was sealed is rewritten.
+    for path in segments(root)[::-1]:
+        if header_of(path).sealed_sha256:
+            break
+        path.unlink()
+    (root / "log" / "LOCK").unlink()
+    gone = f"event {header_of(path).covers + 1} is missing"
+    with pytest.raises(Damaged, match=gone):
+        verified(root)
+    with pytest.raises(Damaged, match=gone):
+        everything(opened(root))
+    with pytest.raises(Damaged, match="the file that followed is gone"):
+        opened(root).append([batch("x")])
+
+
 class Strict(Unaudited):
     """Takes offence at one event."""
 

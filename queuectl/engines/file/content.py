@@ -34,6 +34,11 @@ def seam_before(header: Header | None) -> Seam | None:
     return Seam(header.previous_crc, header.previous_sha256) if header is not None else None
 
 
+def sealed_as(header: Header, crc: int, sha256: str) -> Seam:
+    """What the next segment names: the original, where this one is not."""
+    return Seam(header.sealed_crc or f"{crc:08x}", header.sealed_sha256 or sha256)
+
+
 class Content:
     """What is in the segment `first`, from its bytes in pieces of any size.
 
@@ -184,8 +189,7 @@ class Content:
     @property
     def seam(self) -> Seam:
         """By what the next segment names this one."""
-        header = self.header
-        return Seam(header.sealed_crc or f"{self.crc:08x}", header.sealed_sha256 or self.sha256)
+        return sealed_as(self.header, self.crc, self.sha256)
 
 
 def content_of(log: FileReader, first: int) -> Content:

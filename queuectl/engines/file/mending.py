@@ -18,7 +18,14 @@ from msgspec.structs import replace
 
 from queuectl import instants
 from queuectl.engines.file import recovery
-from queuectl.engines.file.content import BEGINNING, Content, Seam, archived_content, seam_before
+from queuectl.engines.file.content import (
+    BEGINNING,
+    Content,
+    Seam,
+    archived_content,
+    sealed_as,
+    seam_before,
+)
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.mark import DOUBT, OK, Mark
 from queuectl.engines.file.recovery import Accepted
@@ -95,21 +102,21 @@ class Planning:
         for first, following in pairwise([*self._firsts, 0]):
             if first > self._through + 1:
                 self._fill(first - 1, self._headers[first])
+            header = self._headers[first]
+            if not following and header is not None and header.sealed_sha256:
+                # Only what was sealed is rewritten: the one that followed is gone.
+                following = header.covers + 1
             if following:
                 self._look_at_sealed(first, following)
             else:
                 self._look_at_active(first)
-        mark = self._mark
-        if mark is not None:
-            begun = mark.boot == self._boot and mark.segment > max(self._firsts, default=0)
-            if begun or mark.offset > self._through:
-                self._fill(mark.offset, None)
+        self._look_past_the_end()
         return self._plan
 
     # ---- sealed segments
 
     def _look_at_sealed(self, first: int, following: int) -> None:
-        header, after = self._headers[first], self._headers[following]
+        header, after = self._headers[first], self._headers.get(following)
         named = seam_before(after)
         if self._undoing and header is not None and header.sealed_sha256:
             self._restore(first, following - 1, named, "what belongs to it was put back")
@@ -135,11 +142,14 @@ class Planning:
                 return verification.segment(first)
             except ArchiveDamaged as damage:
                 (bad,) = [one for one in verification.archived if archive.path(one) == damage.file]
-                verification.archived.remove(bad)
-                self._plan.archives.append(bad)
-                wrong = f"{damage.why} at byte {damage.position}"
-                remedy = "taken out of the archive, what only it had is lost"
-                self._plan.mendings.append(Mending(damage.file, wrong, remedy, []))
+                self._take_out(bad, f"{damage.why} at byte {damage.position}")
+
+    def _take_out(self, archived: int, wrong: str) -> None:
+        self._verification.archived.remove(archived)
+        self._plan.archives.append(archived)
+        file = self._log.archive.path(archived)
+        remedy = "taken out of the archive, what only it had is lost"
+        self._plan.mendings.append(Mending(file, wrong, remedy, []))
 
     def _check_seams(self, content: Content, following: int, named: Seam | None) -> None:
         if content.offset >= following:
@@ -193,6 +203,9 @@ class Planning:
         if taken_out and not any(isinstance(line.event, LogCompacted) for line in lines):
             remedy += ", its share of the statistics lost"
         self._plan.mendings.append(Mending(file, wrong, remedy, lost))
+        if not header.sealed_sha256:
+            for one in self._archived_between(first, header.covers):
+                self._take_out(one, "it cannot be told any more whether it is the original")
         self._through = header.covers
         self._at = lines[-1].event.at if lines else header.at
         self._seam = Seam(f"{crc:08x}", sha256(content).hexdigest())
@@ -230,22 +243,29 @@ class Planning:
 
     def _originals(self, first: int, last: int, named: Seam | None) -> list[Content]:
         """What the archive has for these events; empty if that is not all of them, whole."""
-        archive = self._log.archive
+        found = self._archived_from(first, last)
+        fits = found and found[-1].offset == last and named in (None, found[-1].seam)
+        return found if fits else []
+
+    def _archived_between(self, first: int, last: int) -> list[int]:
+        return [one for one in self._verification.archived if first <= one <= last]
+
+    def _archived_from(self, first: int, last: int = _LAST) -> list[Content]:
+        """The archived segments from `first` on, as far as they are whole and follow each other."""
         found: list[Content] = []
         seam, following = None, first
-        for one in (one for one in self._verification.archived if first <= one <= last):
+        for one in self._archived_between(first, last):
             try:
-                content = archived_content(archive, one)
+                content = archived_content(self._log.archive, one)
                 for _ in content:
                     pass
             except Damaged:
-                return []
+                break
             if one != following or seam not in (None, seam_before(content.header)):
-                return []
+                break
             seam, following = content.seam, content.offset + 1
             found.append(content)
-        fits = following == last + 1 and named in (None, seam)
-        return found if fits else []
+        return found
 
     # ---- the active segment
 
@@ -288,12 +308,40 @@ class Planning:
         if end.offset < max(acknowledged, header.covers):
             return f"events from {end.offset + 1} on were acknowledged and are gone"
         self._through, self._at = end.offset, end.at
-        self._seam = Seam(f"{end.crc:08x}", sha256(data[: end.position]).hexdigest())
+        self._seam = sealed_as(header, end.crc, sha256(data[: end.position]).hexdigest())
         return ""
+
+    # ---- what followed
+
+    def _look_past_the_end(self) -> None:
+        """Where files are gone at the end, put back what the archive has of them if it goes on from
+        there, and go on in a new one. No other archives may lie there."""
+        last, end = max(self._firsts, default=0), self._through
+        originals = self._archived_from(end + 1)
+        if originals and seam_before(originals[0].header) != self._seam:
+            originals = []
+        followed = bool(originals) or self._something_followed(last)
+        if followed and last and last not in self._plan.contents:
+            self._look_at_sealed(last, end + 1)
+        if originals:
+            self._identity = originals[0].header.log
+            self._restore(end + 1, originals[-1].offset, None, "the file is gone")
+        for one in self._archived_between(self._through + 1 if followed else last, _LAST):
+            self._take_out(one, "it is of no segment that was sealed")
+        if followed:
+            self._fill(max(self._mark_offset(), self._through), None)
+
+    def _something_followed(self, last: int) -> bool:
+        """Whether there was a segment after the last one."""
+        header, mark = self._headers.get(last), self._mark
+        if header is not None and header.sealed_sha256:
+            return True
+        begun = mark is not None and mark.boot == self._boot and mark.segment > last
+        return begun or self._mark_offset() > self._through
 
     def _set_mark(self, segment: int) -> None:
         generation = self._mark.generation + 1 if self._mark is not None else 0
-        crc = int(self._seam[0], 16)
+        crc = int(self._seam.crc, 16)
         self._plan.mark = Mark(
             segment, self._size, self._through, crc, self._at, 0, generation, OK, self._boot
         )

@@ -189,6 +189,10 @@ class FileReader:
                 place = self._enter(fd, place, kept)
                 place = yield from self._events(fd, place, mark)
                 if place.segment >= mark.segment:
+                    if place.offset < mark.offset:
+                        raise self._damage(
+                            f"event {mark.offset} is missing", *place[:2], place.offset
+                        )
                     return
                 place = self._leave(fd, place)
             finally:
@@ -370,6 +374,9 @@ class FileReader:
         size = self.host.size(fd)
         try:
             header, crc, position = self.segments.header(fd, last)
+            if header.sealed_sha256:
+                # Only what was sealed is rewritten.
+                raise self._damage("the file that followed is gone", last, size, header.covers)
             start = recovery.Accepted(position, crc, last - 1, header.at)
             data = self.segments.read(fd, position, size)
             end = recovery.accept(data, start, self.segments.path(last))

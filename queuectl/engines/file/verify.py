@@ -112,6 +112,7 @@ class Verification:
         log, report = self.log, self._report
         if self._firsts or log.active():
             self._check_ends()
+            head = log.head()
             self._total = report.size = sum(map(log.durable_size, self._firsts))
             self._total += sum(log.archive.size(first) for first in self.archived)
             read = 0
@@ -125,6 +126,8 @@ class Verification:
                 # What was archived had been sealed, and something followed it.
                 file, why = log.archive.path(beyond), "the log ends before the events in it"
                 raise ArchiveDamaged(why, file=file, position=0, offset=content.offset)
+            if content.offset < head:
+                raise content.damage(f"event {head} is missing")
             if read < report.size:
                 raise content.damage(f"{report.size - read} bytes that were acknowledged are gone")
         try:
