@@ -145,7 +145,7 @@ class Planning:
                 self._take_out(bad, f"{damage.why} at byte {damage.position}")
 
     def _take_out(self, archived: int, wrong: str) -> None:
-        self._verification.archived.remove(archived)
+        del self._verification.archived[archived]
         self._plan.archives.append(archived)
         file = self._log.archive.path(archived)
         remedy = "taken out of the archive, what only it had is lost"

@@ -102,7 +102,8 @@ class Verification:
         self._report = Report()
         self._headers = log.segments.headers()
         self._firsts = counting(self._headers)
-        self.archived = log.archive.list()
+        self.archived = {first: log.archive.size(first) for first in log.archive.list()}
+        """What the archive has, rising, and the bytes that it takes."""
         self._complete = True
         """Whether every original has been seen so far."""
         self._done = 0
@@ -114,7 +115,7 @@ class Verification:
             self._check_ends()
             head = log.head()
             self._total = report.size = sum(map(log.durable_size, self._firsts))
-            self._total += sum(log.archive.size(first) for first in self.archived)
+            self._total += sum(self.archived.values())
             read = 0
             for first, following in pairwise([*self._firsts, 0]):
                 content = self.segment(first)
@@ -252,7 +253,7 @@ class Verification:
         return original
 
     def _count(self, archived: Content) -> None:
-        self._done += self.log.archive.size(archived.first)
+        self._done += self.archived[archived.first]
         self._report.archives += 1
         self._report.archive_size += archived.size
 
