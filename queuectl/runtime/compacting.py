@@ -10,7 +10,7 @@ from queuectl.engines.file import FileLog, compaction, cursors
 from queuectl.engines.file.compaction import Rewriting
 from queuectl.errors import QueuectlError
 from queuectl.jobqueue import Queue
-from queuectl.projections.retention import Retention
+from queuectl.projections.obsolescence import Obsolescence
 
 _LEAST_SHARE = 1 / 3
 
@@ -28,12 +28,12 @@ def compact(
     `queuectl.engines.file.compaction.compact` does.
     """
     log = _files(queue)
-    retention = Retention(queue.state)
+    obsolescence = Obsolescence(queue.state)
     cursor = cursors.least(queue.home.cursors, queue.host)
     yield from compaction.compact(
         log,
-        retention,
-        until=retention.known if cursor is None else cursor,
+        obsolescence,
+        until=obsolescence.known if cursor is None else cursor,
         least_share=_LEAST_SHARE if thrifty else 0.0,
         dry_run=dry_run,
         progress=progress,

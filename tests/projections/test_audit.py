@@ -7,7 +7,7 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
-from test_retention import Site
+from test_obsolescence import Site
 
 from queuectl.engines.file.verify import Report, verify
 from queuectl.errors import Disproved, Forged

@@ -23,7 +23,7 @@ from queuectl.engines.file.segments import Segments
 from queuectl.engines.tables import Table
 from queuectl.events import codec
 from queuectl.events.vocabulary import Event
-from queuectl.projections.retention import Retention
+from queuectl.projections.obsolescence import Obsolescence
 from queuectl.projections.state import State
 from queuectl.projections.workers import WorkerRow
 from queuectl.runtime.upkeep import Upkeep
@@ -218,14 +218,14 @@ def cursors_ignored() -> AbstractContextManager[Any]:
 def ended_jobs_forgotten() -> AbstractContextManager[Any]:
     """Events of jobs leave the log that nobody has purged."""
 
-    def begin(self: Retention, state: State) -> None:
+    def begin(self: Obsolescence, state: State) -> None:
         right(self, state)
         for job in state.jobs.select():
             if not job.live:
                 self._begins[job.spec.offset] = 0
 
-    right = Retention.__init__
-    return patch.object(Retention, "__init__", begin)
+    right = Obsolescence.__init__
+    return patch.object(Obsolescence, "__init__", begin)
 
 
 def spoiled_snapshots_believed() -> AbstractContextManager[Any]:

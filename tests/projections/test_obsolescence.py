@@ -23,7 +23,7 @@ from queuectl.engines.file.verify import verify
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch, Log
 from queuectl.projections.audit import Audit
-from queuectl.projections.retention import Retention
+from queuectl.projections.obsolescence import Obsolescence
 from queuectl.projections.state import State
 
 
@@ -60,7 +60,7 @@ class TwoQueuesOnACompactedLog(TwoQueuesOnOneLog):
         state = self.queues[who].state
         log = self.open()
         until = state.offset - back
-        for _ in compact(log, Retention(state), until=until, least_share=least_share):
+        for _ in compact(log, Obsolescence(state), until=until, least_share=least_share):
             pass
 
     @rule(
@@ -171,8 +171,10 @@ class Site:
             self.end(*ids)
 
     def compact(self, least_share: float = 0.0) -> None:
-        retention = Retention(self.queue.state)
-        done = compact(self.logs[0], retention, until=retention.known, least_share=least_share)
+        obsolescence = Obsolescence(self.queue.state)
+        done = compact(
+            self.logs[0], obsolescence, until=obsolescence.known, least_share=least_share
+        )
         assert list(done)
 
     def figures(self, queue: Queue | None = None) -> dict[str, object]:
@@ -235,7 +237,7 @@ def test_an_id_that_is_used_again_keeps_only_its_later_life(site: Site) -> None:
 
 
 def test_what_happened_after_the_state_was_known_stays(site: Site) -> None:
-    behind = Retention(site.queue.state)
+    behind = Obsolescence(site.queue.state)
     site.enqueue("x")
     site.live()
     before = site.figures()

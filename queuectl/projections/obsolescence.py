@@ -11,7 +11,7 @@ from queuectl.projections import statistics
 from queuectl.projections.state import State
 
 
-class Retention:
+class Obsolescence:
     """Judges events by what has become of their jobs and workers as of `state`."""
 
     summary = staticmethod(statistics.summary)
