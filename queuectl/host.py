@@ -14,11 +14,14 @@ import select
 import stat
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from types import ModuleType
+from typing import TypeVar
 
 from queuectl.processes import Processes
+
+_T = TypeVar("_T")
 
 _LOCK_POLL_S = 0.001
 _LOCK_FD_MIN = 600
@@ -71,6 +74,22 @@ def _is_own_group(gid: int) -> bool:
         return False
 
 
+def outcome_of(work: Callable[[], _T]) -> Callable[[], _T]:
+    """Do it; returns what gives its result, or raises what it raised, as often as it is asked."""
+    failure: BaseException
+    try:
+        value = work()
+    except BaseException as error:
+        failure = error
+    else:
+        return lambda: value
+
+    def fail() -> _T:
+        raise failure
+
+    return fail
+
+
 class Host(Processes):
     """The real machine."""
 
@@ -119,6 +138,24 @@ class Host(Processes):
 
     def environment(self) -> Mapping[str, str]:
         return os.environ
+
+    def beside(self, work: Callable[[], _T]) -> Callable[[], _T]:
+        """Begin `work` in a thread of its own; returns what waits for its end, and then gives its
+        result or raises what it raised. Worth it for what leaves Python to others meanwhile."""
+        import threading
+
+        outcomes: list[Callable[[], _T]] = []
+        thread = threading.Thread(target=lambda: outcomes.append(outcome_of(work)), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # this user may not have as many
+            return outcome_of(work)
+
+        def result() -> _T:
+            thread.join()
+            return outcomes[0]()
+
+        return result
 
     # ---- files
 

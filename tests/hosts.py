@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from queuectl import instants
-from queuectl.host import Host
+from queuectl.host import Host, outcome_of
 
 START = "2026-01-01T00:00:00.000000Z"
 
@@ -34,6 +35,15 @@ class Untroubled(SteadyHost):
 
     def sync_directory(self, path: str) -> None:
         pass
+
+    # One thing after the other, so that a test can say at which call something happens.
+    beside = staticmethod(outcome_of)
+
+
+class Late(Untroubled):
+    """What is begun beside happens when it is waited for, and not before."""
+
+    beside = staticmethod(cache)
 
 
 class OtherBoot(SteadyHost):

@@ -19,15 +19,21 @@ class Retention:
         self._number = number
         self._since = instants.later(now, -age_ms) if age_ms else instants.EARLIEST
 
-    def overdue(self, jobs: Iterable[Job]) -> Iterator[str]:
-        """The ids of those that are not to be kept any longer."""
+    def overdue(self, jobs: Iterable[Job], count: int) -> Iterator[str]:
+        """The ids of those that are not to be kept any longer.
+
+        `jobs` is in the order they were enqueued; there are at most `count` of them.
+        """
+        too_many = count > self._number > 0
         kept: list[tuple[Instant, str]] = []
         for job in jobs:
+            if job.spec.at >= self._since and not too_many:
+                return  # nor is any that was enqueued later
             if job.held:
                 continue
             if job.updated_at < self._since:
                 yield job.id
-            elif self._number:
+            elif too_many:
                 kept.append((job.updated_at, job.id))
         if len(kept) > self._number > 0:
             newest = {id for _, id in nlargest(self._number, kept)}

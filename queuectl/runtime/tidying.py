@@ -66,8 +66,9 @@ def forget(queue: Queue) -> int:
 def _overdue(queue: Queue) -> Iterator[str]:
     state = queue.state
     for name, retention in retentions(state.settings, queue.now()).items():
-        if state.counts[name]:
-            yield from retention.overdue(queue.jobs(states=[name]))
+        count = state.counts[name]
+        if count:
+            yield from retention.overdue(queue.jobs(states=[name]), count)
 
 
 def _forget(queue: Queue, ids: list[str]) -> int:

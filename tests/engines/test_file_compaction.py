@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from compacting import (
@@ -26,7 +27,7 @@ from compacting import (
 )
 from conformance import batch, everything, jobs_of
 from filelogs import FileLog
-from hosts import FaultyHost, Killed, Untroubled
+from hosts import FaultyHost, Killed, Late, Untroubled
 from msgspec.structs import replace
 
 from queuectl import instants
@@ -38,6 +39,9 @@ from queuectl.errors import ArchiveDamaged, Conflict, Damaged, LockTimedOut, NoS
 from queuectl.events.codec import frame_header, rechain
 from queuectl.events.log import Batch
 from queuectl.events.vocabulary import Event, JobEnqueued, LogCompacted
+from queuectl.host import Host, outcome_of
+
+T = TypeVar("T")
 
 
 class Future(JobEnqueued, tag="job.enqueued", frozen=True, kw_only=True, omit_defaults=True):
@@ -288,6 +292,51 @@ def after(at: str) -> str:
     return instants.later(at, 1)
 
 
+@pytest.mark.parametrize("host", [Untroubled(), Late(), Host()], ids=["at once", "late", "real"])
+def test_whenever_it_is_archived_beside_the_log_becomes_the_same(
+    tmp_path: Path, host: Host
+) -> None:
+    write(tmp_path / "plain")
+    shutil.copytree(tmp_path / "plain", tmp_path / "beside")
+    rewritten = compacted(tmp_path / "plain"), compacted(tmp_path / "beside", host)
+    plain, beside = ([one._replace(file="") for one in each] for each in rewritten)
+    assert beside == plain
+    assert contents(tmp_path / "beside") == contents(tmp_path / "plain")
+    assert archived(tmp_path / "beside") == archived(tmp_path / "plain")
+
+
+def test_one_segment_is_archived_at_a_time_and_none_when_it_has_ended(tmp_path: Path) -> None:
+    class Counting(Untroubled):
+        begun = ended = 0
+
+        def beside(self, work: Callable[[], T]) -> Callable[[], T]:
+            assert self.begun == self.ended
+            self.begun += 1
+            number = self.begun
+            result = outcome_of(work)
+
+            def wait() -> T:
+                self.ended = max(self.ended, number)
+                return result()
+
+            return wait
+
+    write(tmp_path / "0")
+    for steps in range(1, 4):
+        root = tmp_path / str(steps)
+        shutil.copytree(tmp_path / "0", root)
+        host = Counting()
+        log = FileLog(str(root / "log"), host, segment_bytes_max=1, archive=str(root / "archive"))
+        compacting = compact(log, Forget(), until=1 << 40)
+        for _ in range(steps):
+            next(compacting)
+        assert host.begun > host.ended == steps
+        compacting.close()
+        assert host.begun == host.ended
+        with holding(log):
+            pass
+
+
 # ---- others at work meanwhile
 
 
@@ -383,6 +432,10 @@ def test_an_expectation_that_the_log_can_no_longer_answer_is_a_conflict(tmp_path
 # ---- when it is interrupted
 
 
+class FaultyAndLate(FaultyHost, Late):
+    pass
+
+
 FAULTS = {
     "killed": Killed,
     "EIO": lambda: OSError(errno.EIO, os.strerror(errno.EIO)),
@@ -391,12 +444,16 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(
-    "fault, before",
-    [*((fault, False) for fault in FAULTS.values()), (Killed, True)],
-    ids=[*FAULTS, "killed, the second time"],
+    "fault, before, late",
+    [
+        *((fault, False, False) for fault in FAULTS.values()),
+        (Killed, True, False),
+        (Killed, False, True),
+    ],
+    ids=[*FAULTS, "killed, the second time", "killed, archiving late"],
 )
 def test_a_fault_at_any_call_changes_no_answer_and_the_next_run_finishes_the_work(
-    tmp_path: Path, fault: type[BaseException], before: bool
+    tmp_path: Path, fault: type[BaseException], before: bool, late: bool
 ) -> None:
     template = tmp_path / "template"
     write(template)
@@ -411,7 +468,7 @@ def test_a_fault_at_any_call_changes_no_answer_and_the_next_run_finishes_the_wor
     for number in range(200):
         root = tmp_path / str(number)
         shutil.copytree(template, root)
-        host = FaultyHost()
+        host = FaultyAndLate() if late else FaultyHost()
         host.watch(lambda at, _, number=number: fault() if at == number else None)
         done = False
         try:

@@ -8,6 +8,7 @@ import os
 import pwd
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,34 @@ sys.stdin.read()
 @pytest.fixture
 def machine() -> Host:
     return Host()
+
+
+# ---- working beside
+
+
+def test_what_is_begun_beside_goes_on_meanwhile_and_is_waited_for(machine: Host) -> None:
+    may_end = threading.Event()
+    result = machine.beside(lambda: may_end.wait(60) and threading.current_thread())
+    may_end.set()
+    assert result() is not threading.current_thread()
+    assert result() is result(), "it can be asked for again"
+
+
+def test_what_is_raised_beside_is_raised_by_who_waits(machine: Host) -> None:
+    result = machine.beside(lambda: {}["nothing"])
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            result()
+
+
+def test_where_there_may_be_no_more_threads_it_is_done_in_line(
+    machine: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    assert machine.beside(threading.current_thread)() is threading.current_thread()
 
 
 # ---- holding: how a worker shows that it lives

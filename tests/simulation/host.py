@@ -17,7 +17,7 @@ from disk import Directory, File
 from machine import INIT, Killed, Opening, Process
 
 from queuectl import processes
-from queuectl.host import Host, Identity
+from queuectl.host import Host, Identity, outcome_of
 from queuectl.processes import Session
 
 _SYNC_US_MAX = 1500
@@ -323,8 +323,12 @@ class SimulatedHost(Host):
 
     # ---- processes
 
+    # ---- one thing after the other, so that a seed always tells the same story
+
+    beside = staticmethod(outcome_of)
+
     def spawns_aside(self) -> bool:
-        return False  # one thing after the other, so that a seed always tells the same story
+        return False
 
     def spawn(
         self,

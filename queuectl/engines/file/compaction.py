@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -18,7 +19,7 @@ from queuectl.engines.file.content import content_of
 from queuectl.engines.file.draft import Draft, drafted
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.segments import counting
-from queuectl.errors import LockTimedOut
+from queuectl.errors import LockTimedOut, QueuectlError
 from queuectl.events.codec import Header
 from queuectl.events.vocabulary import Event, LogCompacted
 from queuectl.instants import Instant
@@ -83,7 +84,10 @@ def compact(
         return
     with holding(log):
         run.clear_up()
-        yield from run.rewritings()
+        try:
+            yield from run.rewritings()
+        finally:
+            run.settle()
 
 
 def expire(log: FileLog, before: Instant) -> list[int]:
@@ -152,6 +156,8 @@ class _Compaction:
         """What is to become one file …"""
         self._draft: Draft | None = None
         """… and that file."""
+        self._archiving: Callable[[], int] = int
+        """Waits until what is put into the archive beside is there; one file at a time."""
 
     def clear_up(self) -> None:
         """Take away what a run that was interrupted has left."""
@@ -165,6 +171,11 @@ class _Compaction:
             # those are removed that it stands for.
             self._put(first, b"".join(self._log.pieces(first)))
         self._segments.remove(covered)
+
+    def settle(self) -> None:
+        """Leave nothing at work that others could meet: before they may compact."""
+        with suppress(QueuectlError, OSError):
+            self._archiving()
 
     def rewritings(self) -> Iterator[Rewriting]:
         headers = self._segments.headers()
@@ -199,14 +210,25 @@ class _Compaction:
         gone = [event for event in removed if type(event) is not LogCompacted]
         gain = content.size - draft.size
         if gone and gain > 0 and gain >= self._least_share * content.size:
-            return _Part(draft, content.size, len(gone), sha256)
+            # To compress it takes as long as to look through the next one.
+            keeping = self._keep(first, sha256) if sha256 else None
+            return _Part(draft, content.size, len(gone), sha256, keeping)
         self._forgetting.stay(gone)
         if not rewritten:
             return None
         # It may still become one with its neighbours.
         again = content_of(self._log, first)
         draft, _ = drafted(again, _none_going, self._forgetting.summary)
-        return _Part(draft, content.size, 0, sha256)
+        return _Part(draft, content.size, 0, sha256, None)
+
+    def _keep(self, first: int, sha256: str) -> Callable[[], int]:
+        """Begin to put a segment into the archive; returns what waits for its size there."""
+        if self._dry_run:
+            return int
+        self._archiving()
+        pieces = self._segments.whole(first)
+        self._archiving = self._log.host.beside(partial(self._archive.keep, first, pieces, sha256))
+        return self._archiving
 
     def _takes(self, part: _Part) -> bool:
         """Make the segment one with those before it, if together they are not too big."""
@@ -226,13 +248,14 @@ class _Compaction:
         if draft is None or (len(parts) < 2 and not parts[0].removed):
             return
         first, *others = draft.firsts
-        archive_bytes = 0
-        to_archive = {part.draft.firsts[0]: part.sha256 for part in parts if part.sha256}
+        to_archive = [part for part in parts if part.sha256]
         self._number += 1
         content = draft.content(self._number)
+        archive_bytes = 0
+        for part in to_archive:
+            keeping = part.keeping or self._keep(part.draft.firsts[0], part.sha256)
+            archive_bytes += keeping()
         if not self._dry_run:
-            for one, sha256 in to_archive.items():
-                archive_bytes += self._archive.keep(one, self._log.pieces(one), sha256)
             self._put(first, content)
             self._segments.remove(others)
         yield Rewriting(
@@ -266,3 +289,5 @@ class _Part(NamedTuple):
     """Events that leave it."""
     sha256: str
     """Of what has to go into the archive first; empty where that is there."""
+    keeping: Callable[[], int] | None
+    """Waits until it is there, where that was begun."""

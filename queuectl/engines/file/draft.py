@@ -62,14 +62,15 @@ class Draft:
             self.firsts + other.firsts,
             header,
             self.bodies + other.bodies,
-            _stand_in(parts, summary, parts[-1].more) if parts else None,
+            _stand_in(parts, summary) if parts else None,
             len(self.bodies) + other.index if other.stand_in is not None else self.index,
         )
 
 
-def _stand_in(removed: Sequence[Event], summary: Summary, more: bool) -> LogCompacted:
+def _stand_in(removed: Sequence[Event], summary: Summary) -> LogCompacted:
+    # If the batch of the last one went on, it still does: all that follows has stayed.
     last = removed[-1]
-    return replace(summary(removed), offset=last.offset, at=last.at, more=more)
+    return replace(summary(removed), offset=last.offset, at=last.at, more=last.more)
 
 
 def _body(event: LogCompacted) -> bytes:
@@ -87,29 +88,20 @@ def drafted(
     bodies: list[bytes] = []
     removed: list[Event] = []
     index = 0
-    more = False
-    batch, touched = 0, False
-    """Where in `bodies` the batch begins, and whether anything was taken out of it."""
     for piece, events in content:
-        lines = piece.split(b"\n")
-        for event, line, goes in zip(events, lines, going(events), strict=False):
-            if goes or type(event) is LogCompacted:
-                removed.append(event)
-                index, touched = len(bodies), True
-            else:
+        for event, line, goes in zip(events, piece.split(b"\n"), going(events), strict=False):
+            if not goes and type(event) is not LogCompacted:
                 bodies.append(line[codec.BODY :])
-            if not event.more:
-                if touched:
-                    more = index < len(bodies)
-                    if batch < len(bodies) and not more:
-                        bodies[-1] = codec.ends_batch(bodies[-1])
-                    touched = False
-                batch = len(bodies)
+                continue
+            removed.append(event)
+            index = len(bodies)
+            if index and not event.more:
+                bodies[-1] = codec.ends_batch(bodies[-1])
     header = replace(
         content.header,
         covers=content.offset,
         sealed_crc=content.seam.crc,
         sealed_sha256=content.seam.sha256,
     )
-    stand_in = _stand_in(removed, summary, more) if removed else None
+    stand_in = _stand_in(removed, summary) if removed else None
     return Draft([content.first], header, bodies, stand_in, index), removed
