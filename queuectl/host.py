@@ -129,6 +129,10 @@ class Host(Processes):
         except KeyError:
             return str(os.getuid())
 
+    def actor(self) -> str:
+        """That, and on which machine: user@host."""
+        return f"{self.user()}@{self.name()}"
+
     def pid(self) -> int:
         return os.getpid()
 
@@ -177,6 +181,12 @@ class Host(Processes):
     truncate = staticmethod(os.ftruncate)
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
+
+    def write_all(self, fd: int, data: bytes) -> None:
+        """Write all of `data`, in as many writes as the system makes of it."""
+        written = 0
+        while written < len(data):
+            written += self.write(fd, data[written:])
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size

@@ -99,9 +99,7 @@ class _Writer:
         return block
 
     def write(self, data: bytes) -> None:
-        written = 0
-        while written < len(data):
-            written += self._host.write(self._fd, data[written:])
+        self._host.write_all(self._fd, data)
         self.position += len(data)
 
 

@@ -310,9 +310,7 @@ def _publish(head: Head, mark: str, home: Home, host: Host) -> None:
     temporary = os.path.join(home.snapshots, f"HEAD-{mark}")
     fd = host.create(temporary)
     try:
-        data = b"%08x\n%s" % (crc32(text), text)
-        while data:
-            data = data[host.write(fd, data) :]
+        host.write_all(fd, b"%08x\n%s" % (crc32(text), text))
         host.fsync(fd)
     finally:
         host.close(fd)

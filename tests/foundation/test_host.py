@@ -79,6 +79,19 @@ def test_what_is_held_is_held_until_its_last_descriptor_is_closed(
     machine.close(again)
 
 
+def test_all_is_written_however_little_the_system_takes_at_a_time(tmp_path: Path) -> None:
+    class Sparing(Host):
+        @staticmethod
+        def write(fd: int, data: bytes) -> int:  # type: ignore[override]
+            return os.write(fd, data[:3])
+
+    machine = Sparing()
+    fd = machine.create(str(tmp_path / "file"))
+    machine.write_all(fd, b"0123456789")
+    machine.close(fd)
+    assert (tmp_path / "file").read_bytes() == b"0123456789"
+
+
 def test_a_file_that_is_deleted_before_it_is_locked_is_made_again(tmp_path: Path) -> None:
     path = str(tmp_path / "worker")
 

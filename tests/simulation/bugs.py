@@ -66,7 +66,7 @@ def rewrite_in_place() -> AbstractContextManager[Any]:
     def mend(segments: Segments, first: int, fd: int, end: int, size: int, reserve: int) -> int:
         content = segments.read(fd, 0, end)
         segments._host.truncate(fd, 0)
-        segments._write(fd, content)
+        segments._host.write_all(fd, content)
         segments.sync(segments._host.fdatasync, fd)
         return segments.open(first, write=True)
 

@@ -72,7 +72,7 @@ class Shelf:
             if reserve:
                 host.reserve(fd, 0, reserve)
             for piece in pieces:
-                self._write(fd, piece)
+                host.write_all(fd, piece)
             self.sync(host.fsync, fd)
             if check is not None:
                 check(fd)
@@ -97,18 +97,13 @@ class Shelf:
         try:
             fd = host.create(path)
             for piece in pieces:
-                self._write(fd, piece)
+                host.write_all(fd, piece)
         except OSError as error:
             if fd >= 0:
                 host.close(fd)
                 self._discard(path)
             raise self._meant(error) from None
         return fd
-
-    def _write(self, fd: int, content: bytes) -> None:
-        written = 0
-        while written < len(content):
-            written += self._host.write(fd, content[written:])
 
     def sync(self, sync: Callable[[Any], None], what: int | str) -> None:
         """Call one of the host's syncs; raises `SyncFailed`."""
