@@ -55,7 +55,7 @@ class Queue(QueueView):
     @cached_property
     def actor(self) -> str:
         """Who acts through this process: user@host."""
-        return f"{self.host.user()}@{self.host.name()}"
+        return self.host.actor()
 
     # ---- enqueueing
 

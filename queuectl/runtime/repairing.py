@@ -60,7 +60,7 @@ class Repairing:
 
     def plan(self) -> Plan:
         """What would be done."""
-        return self._repair.plan(self._actor)
+        return self._repair.plan(self._host.actor())
 
     def carry_out(self, plan: Plan) -> Done:
         """Do it. Afterwards the queue can be used by others again."""
@@ -83,7 +83,3 @@ class Repairing:
         now = queue.now()
         queue.submit([c.Expire(job=job.id, token=job.token, now=now, reason=_LOST) for job in lost])
         return len(lost)
-
-    @property
-    def _actor(self) -> str:
-        return f"{self._host.user()}@{self._host.name()}"
