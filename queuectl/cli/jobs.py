@@ -192,5 +192,5 @@ def history(app: App, name: str, show_env: bool, as_json: bool, as_jsonl: bool) 
 
 
 def _gap(first: int, last: int, why: str) -> str:
-    what = printable(why) or "they are not in the archive any more"
+    what = printable(why) or "they are not in the archive"
     return f"of events {first} to {last} only what the log has kept can be searched: {what}"

@@ -85,5 +85,9 @@ def _tell(app: App, report: Any, anchors: int) -> None:
     )
     for first, last in report.missing:
         app.say(f"the originals of events {first} to {last} are not in the archive any more")
+    for first, last in report.repaired:
+        app.say(
+            f"events {first} to {last} were repaired: there is no original to compare them with"
+        )
     if anchors:
         app.say(f"the log still has the past of {counted(anchors, 'anchor')}")

@@ -84,8 +84,8 @@ def _anchor_in_archive(archive: Archive, first: int, offset: int) -> Anchor:
         if found is not None:
             return found
     raise QueuectlError(
-        f"event {offset} was compacted, and the segment it stood in is not in the archive any more:"
-        " whether the anchor is right cannot be told"
+        f"the segment that event {offset} stood in was made anew, and the archive does not have the"
+        " original: whether the anchor is right cannot be told"
     )
 
 

@@ -58,7 +58,9 @@ class Report:
     archive_size: int = 0
     """Bytes that were compressed in it."""
     missing: list[tuple[int, int]] = field(default_factory=list)
-    """From which event to which the originals are not in the archive."""
+    """From which event to which the originals are not in the archive any more …"""
+    repaired: list[tuple[int, int]] = field(default_factory=list)
+    """… and from which to which they are not because a repair made what stands there."""
     head: int = 0
     """The last offset."""
     crc: str = "00000000"
@@ -229,7 +231,9 @@ class Verification:
                 why = "a line is not what it was in the original, which is in the archive"
                 file = content.file
                 raise Damaged(why, file=file, position=position, offset=offset - 1)
-        self._report.missing += gaps
+        # Only what compaction puts in place has a number, and it had archived the original.
+        report = self._report
+        (report.missing if header.compaction else report.repaired).extend(gaps)
 
     def _original(
         self, first: int, seam: Seam | None, lines: dict[bytes, tuple[int, int]]
