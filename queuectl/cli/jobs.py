@@ -15,12 +15,20 @@ from queuectl.cli.documents import (
     event_document,
     job_document,
 )
-from queuectl.cli.parameters import STATE, filters, json_option, jsonl_option, newest, pass_app
+from queuectl.cli.parameters import (
+    STATE,
+    filters,
+    id_of,
+    json_option,
+    jsonl_option,
+    newest,
+    pass_app,
+)
 from queuectl.cli.root import App
 from queuectl.cli.story import line
 from queuectl.cli.text import ago, columns, printable, seconds, shorten, state_name
 from queuectl.domain.job import Job
-from queuectl.errors import Invalid, NotFound
+from queuectl.errors import Invalid
 from queuectl.events.vocabulary import JobEnqueued
 from queuectl.projections import timeline
 from queuectl.projections.runs import Run
@@ -169,10 +177,7 @@ def history(app: App, name: str, show_env: bool, as_json: bool, as_jsonl: bool) 
     A purged job has its history, too.
     """
     with app.open() as queue:
-        try:
-            id = queue.get(name).id
-        except NotFound:
-            id = name
+        id = id_of(queue, name)
         gaps: list[tuple[int, int, str]] = []
         events = queue.history(id, lambda *gap: gaps.append(gap))
         # Where the beginning is there, nothing is missing.

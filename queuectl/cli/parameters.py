@@ -111,6 +111,14 @@ def bulk(command: F) -> F:
     return command
 
 
+def id_of(queue: Any, name: str) -> str:
+    """The id that a name stands for; the name itself where there is no such job any more."""
+    try:
+        return str(queue.get(name).id)
+    except NotFound:
+        return name
+
+
 def chosen(
     queue: Any,
     names: tuple[str, ...],

@@ -23,6 +23,7 @@ COMMANDS = {
     "show": "jobs:show",
     "logs": "logs:logs",
     "history": "jobs:history",
+    "proof": "proof:proof",
     "wait": "wait:wait",
     "cancel": "verbs:cancel",
     "retry": "verbs:retry",

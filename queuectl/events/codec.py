@@ -144,6 +144,16 @@ def body(fact: Fact, offset: int, at: str, more: bool) -> bytes:
     return frame(encode(fact), 0, offset, at, more)[0][BODY:-1]
 
 
+def text_of(body: bytes) -> bytes:
+    """The JSON text of a line without its `crc`, which belongs to the place where it stands."""
+    return b"{" + body[2:]
+
+
+def body_of(text: bytes) -> bytes:
+    """The body that has this text."""
+    return b'",' + text[1:]
+
+
 def ends_batch(body: bytes) -> bytes:
     """The body of a line, as the last one of its batch."""
     # Text of people comes later in the line, so the first one found is the mark itself.

@@ -27,7 +27,7 @@ def compact(
     `thrifty` leaves alone what would shrink by less than a third. Raises what
     `queuectl.engines.file.compaction.compact` does.
     """
-    log = _files(queue)
+    log = files(queue)
     obsolescence = Obsolescence(queue.state)
     cursor = cursors.least(queue.home.cursors, queue.host)
     yield from compaction.compact(
@@ -48,11 +48,12 @@ def expire(queue: Queue, *, dry_run: bool = False) -> int:
         return 0
     before = instants.later(queue.now(), -kept_ms)
     act = compaction.expiring if dry_run else compaction.expire
-    return len(act(_files(queue), before))
+    return len(act(files(queue), before))
 
 
-def _files(queue: Queue) -> FileLog:
+def files(queue: Queue) -> FileLog:
+    """The log of a queue, as files. Raises `QueuectlError` where it is kept elsewhere."""
     log = queue.log
     if not isinstance(log, FileLog):
-        raise QueuectlError("this log is not kept in files: there is nothing to compact")
+        raise QueuectlError("this log is not kept in files")
     return log

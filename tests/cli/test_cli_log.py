@@ -174,7 +174,7 @@ def test_what_verify_tells(old: Shell) -> None:
     old.ok("log", "compact")
     answer = old.ok("log", "verify")
     document = old.ok("log", "verify", "--json").json
-    anchor = "head {head} crc {crc} sha256 {sha256}".format(**document)
+    anchor = "head {head} crc {crc} sha256 {sha256} root {root}".format(**document)
     assert answer.out == f"{anchor}\n"
     assert "archived" in answer.err and "replay gives what is known" in answer.err
     assert document["archives"] == len(list((old.data / "archive").iterdir()))

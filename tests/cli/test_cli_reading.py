@@ -228,7 +228,7 @@ def test_log(played: Shell) -> None:
     ]
     report = played.ok("log", "verify", "--json").json
     assert (report["events"], report["head"]) == (len(events), events[-1]["offset"])
-    anchor = f"head {report['head']} crc {report['crc']} sha256 {report['sha256']}\n"
+    anchor = "head {head} crc {crc} sha256 {sha256} root {root}\n".format(**report)
     assert played.ok("log", "verify").out == anchor
 
 

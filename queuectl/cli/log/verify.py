@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict
 from typing import Any
 
 import click
 
+from queuectl.cli.anchors import anchor_option, parse
 from queuectl.cli.documents import emit
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
 from queuectl.cli.text import counted
-from queuectl.errors import Invalid
 from queuectl.quantities import format_size
 
 
@@ -24,13 +22,7 @@ Examples:
   queuectl -q log verify >> /elsewhere/anchors
   queuectl log verify --anchor /elsewhere/anchors"""
 )
-@click.option(
-    "--anchor",
-    "anchors",
-    multiple=True,
-    metavar="FILE|LINE",
-    help="Show that the log still has the past of which this was printed. Repeatable.",
-)
+@anchor_option("Show that the log still has the past of which this was printed. Repeatable.")
 @json_option
 @pass_app
 def verify(app: App, anchors: tuple[str, ...], as_json: bool) -> None:
@@ -38,39 +30,42 @@ def verify(app: App, anchors: tuple[str, ...], as_json: bool) -> None:
 
     Checked are the bytes, that every event can have happened, that the archive has what was taken
     out, and that replaying all of it gives what the queue knows. The line printed is an anchor:
-    kept elsewhere, it shows later whether that past is still there, even if its end was cut off.
+    kept elsewhere, it shows later whether that past is still there, even if its end was cut off,
+    and what `queuectl proof` makes can be held against it.
     """
     from queuectl.engines.file import anchors as proofs
     from queuectl.engines.file import verify as checks
+    from queuectl.engines.file.evidence import Evidence
     from queuectl.projections.audit import Audit
 
-    wanted = [proofs.parse(line) for anchor in anchors for line in _lines(anchor)]
+    wanted = parse(anchors)
     with app.open() as queue:
         known = queue.state
         log = queue.log
         with Progress(app, format_size) as progress:
-            report = checks.verify(log, lambda: Audit(known, log.compactions()), progress)
+            report = checks.verify(
+                log,
+                lambda: Audit(known, log.compactions()),
+                progress,
+                lambda: Evidence(heads=[anchor.head for anchor in wanted]),
+            )
+        roots = report.evidence.roots
         for anchor in wanted:
-            proofs.prove(log, anchor)
+            proofs.prove(log, anchor, roots.get(anchor.head))
+        root = report.evidence.root()
         if as_json:
-            emit({**asdict(report), "anchors": len(wanted)})
+            emit({**_document(report), **_root_document(root), "anchors": len(wanted)})
             return
-        click.echo(str(proofs.Anchor(report.head, report.crc, report.sha256)))
+        click.echo(str(proofs.Anchor(report.head, report.crc, report.sha256, root)))
         _tell(app, report, len(wanted))
 
 
-def _lines(anchor: str) -> list[str]:
-    """The anchors in a file, or the one that was given itself."""
-    if not os.path.exists(anchor):
-        return [anchor]
-    try:
-        with open(anchor, encoding="utf-8") as file:
-            lines = [line for line in file if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"--anchor {anchor}: {getattr(error, 'strerror', '') or error}") from None
-    if not lines:
-        raise Invalid(f"--anchor {anchor}: the file is empty")
-    return lines
+def _document(report: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(report).items() if name != "evidence"}
+
+
+def _root_document(root: Any) -> dict[str, Any]:
+    return {"root": root and root.hash, "from": root and root.first}
 
 
 def _tell(app: App, report: Any, anchors: int) -> None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from queuectl.engines.file.content import Content, Seam, archived_content, content_of, seam_before
+from queuectl.engines.file.evidence import Evidence
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.segments import counting
 from queuectl.errors import ArchiveDamaged, Compacted, Damaged, Forged, Illegal
@@ -50,6 +51,8 @@ class Unaudited:
 class Report:
     """What was checked."""
 
+    log: str = ""
+    """The identity of the log."""
     segments: int = 0
     events: int = 0
     size: int = 0
@@ -67,18 +70,22 @@ class Report:
     """The crc of the last line, which covers all lines before it."""
     sha256: str = ""
     """Of the original of the segment that the last event stands in, up to the end of its line."""
+    evidence: Evidence = field(default_factory=Evidence, compare=False)
+    """What has seen all originals that are there."""
 
 
 def verify(
     log: FileLog,
     auditor: Callable[[], Auditor] = Unaudited,
     progress: Progress = lambda done, total: None,
+    evidence: Callable[[], Evidence] = Evidence,
 ) -> Report:
     """Check segment by segment: the chain of lines, of headers and of whole-file hashes, that no
     event is missing but where it was taken out, that time does not run backwards, that no batch is
     cut short; that archives are what the log says of them, and hold every line that is left.
 
-    `auditor` makes one who looks at the events, again should the log be compacted meanwhile.
+    `auditor` makes one who looks at the events, again should the log be compacted meanwhile; so
+    does `evidence`.
     `progress` hears (bytes read, bytes in all). Raises `Damaged` at the first thing wrong.
     """
     tries = _TRIES
@@ -86,7 +93,7 @@ def verify(
         tries -= 1
         compactions = log.compactions()
         try:
-            return Verification(log, auditor(), progress).run()
+            return Verification(log, auditor(), progress, evidence()).run()
         except (Damaged, Compacted):
             if not tries or log.compactions() == compactions:
                 raise
@@ -96,12 +103,17 @@ class Verification:
     """One run over a log."""
 
     def __init__(
-        self, log: FileLog, auditor: Auditor, progress: Progress = lambda done, total: None
+        self,
+        log: FileLog,
+        auditor: Auditor,
+        progress: Progress = lambda done, total: None,
+        evidence: Evidence | None = None,
     ) -> None:
         self.log = log
         self._auditor = auditor
         self._progress = progress
-        self._report = Report()
+        self._evidence = evidence or Evidence()
+        self._report = Report(evidence=self._evidence)
         self._headers = log.segments.headers()
         self._firsts = counting(self._headers)
         self.archived = {first: log.archive.size(first) for first in log.archive.list()}
@@ -124,6 +136,7 @@ class Verification:
                 read += content.size
                 if following:
                     content.check_seam(following, self._headers[following])
+                report.log = content.header.log
                 self._take_head(content)
             for beyond in (one for one in self.archived if one > content.offset):
                 # What was archived had been sealed, and something followed it.
@@ -169,8 +182,8 @@ class Verification:
             self._show(self._auditor.see, events)
             if rewritten:
                 lines |= _bodies(piece, events, content.position - len(piece))
-            elif self._complete:
-                self._show(self._auditor.see_original, events)
+            else:
+                self._show_original(piece, events)
             self._progress(self._done + content.size, self._total)
         self._done += content.size
         if rewritten:
@@ -184,6 +197,11 @@ class Verification:
             see(events)
         except Illegal as illegal:
             raise self._damage_at(illegal) from None
+
+    def _show_original(self, piece: bytes, events: Sequence[Event]) -> None:
+        self._evidence.see(piece, events)
+        if self._complete:
+            self._show(self._auditor.see_original, events)
 
     def _damage_at(self, illegal: Illegal) -> Damaged:
         """Where that event stands: in the log, or only in the archive any more."""
@@ -247,8 +265,7 @@ class Verification:
             # Its own original was lost before it got here.
             self._complete = False
         for piece, events in original:
-            if self._complete:
-                self._show(self._auditor.see_original, events)
+            self._show_original(piece, events)
             for body in _bodies(piece, events, 0):
                 lines.pop(body, None)
                 lines.pop(codec.ends_batch(body), None)

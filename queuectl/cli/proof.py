@@ -1,0 +1,166 @@
+"""`proof`: what happened to a job, for somebody who has nothing but a file and an anchor."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from typing import Any
+
+import click
+
+from queuectl.cli import anchors as given_anchors
+from queuectl.cli import completion
+from queuectl.cli.anchors import anchor_option
+from queuectl.cli.documents import emit, event_document
+from queuectl.cli.parameters import id_of, json_option, pass_app
+from queuectl.cli.progress import Progress
+from queuectl.cli.root import App
+from queuectl.cli.story import line
+from queuectl.cli.text import counted
+from queuectl.errors import Disproved, Invalid, NotFound, PartlyDone, Rejected
+from queuectl.events.vocabulary import wire_name
+from queuectl.quantities import format_size
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  queuectl proof job1 --to job1.proof
+  queuectl proof --check job1.proof --anchor /elsewhere/anchors
+  queuectl proof job1 --anchor /elsewhere/anchors | ssh auditor queuectl proof --check -"""
+)
+@click.argument("name", metavar="[ID]", required=False, shell_complete=completion.jobs)
+@click.option("--to", metavar="FILE", help="Write it there, and not to standard output.")
+@click.option(
+    "--check", "proof_file", metavar="FILE", help="Check that proof; needs no queue. -: from stdin."
+)
+@anchor_option(
+    "Up to the newest of these anchors, and not to the last event. With --check: hold it against"
+    " them. Repeatable."
+)
+@json_option
+@pass_app
+def proof(
+    app: App,
+    name: str | None,
+    to: str | None,
+    proof_file: str | None,
+    anchors: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Prove what happened to a job, or check such a proof; exits 7 if it is not right.
+
+    A proof has every event of the job as it stands in the log, values of --env included, and what
+    ties each to the line that `queuectl log verify` prints. Whoever has kept that line needs
+    nothing else to check it. It shows that these events are in that log, unaltered, and fit each
+    other from one to the next; it cannot show that nothing follows them.
+    """
+    if (name is None) == (proof_file is None):
+        raise Invalid("name a job to prove, or a proof to --check: one of them")
+    kept = given_anchors.parse(anchors)
+    if proof_file is not None:
+        if to is not None:
+            raise Invalid("--check writes nothing, so leave out --to")
+        _check(app, proof_file, kept, as_json)
+    else:
+        assert name is not None
+        newest = max(kept, key=lambda anchor: anchor.head, default=None)
+        _prove(app, name, to, newest)
+
+
+def _prove(app: App, name: str, to: str | None, anchor: Any) -> None:
+    import msgspec
+
+    from queuectl.projections.proof import check
+    from queuectl.runtime.proving import prove
+
+    if to is not None:
+        refuse_existing(to)
+    with app.open() as queue:
+        id = id_of(queue, name)
+        with Progress(app, format_size) as progress:
+            made = prove(queue, id, anchor, progress)
+    data = msgspec.json.encode(made) + b"\n"
+    shown = check(data)
+    if to is not None:
+        write_new(to, data)
+    else:
+        emit(msgspec.to_builtins(made))
+    app.say(f"{_summary(shown)}, proved up to event {shown.anchor.head}")
+    if not shown.begins:
+        raise PartlyDone(
+            f"what happened to job {id} before event {shown.events[0].offset} is not proved: those"
+            " events are not in the archive as they were any more"
+        )
+
+
+def _check(app: App, file: str, kept: list[Any], as_json: bool) -> None:
+    from queuectl.projections import timeline
+    from queuectl.projections.proof import check
+
+    try:
+        shown = check(_bytes(file), kept)
+    except Disproved as error:
+        raise Disproved(f"{file}: the proof is not right: {error}") from None
+    if as_json:
+        emit(
+            {
+                "job": shown.job,
+                "log": shown.log,
+                "anchor": str(shown.anchor),
+                "anchored": bool(kept),
+                "begins": shown.begins,
+                "events": [event_document(event) for event in shown.events],
+            }
+        )
+        return
+    click.echo(_summary(shown))
+    for step in timeline.of(shown.events):
+        click.echo(line(step, show_env=False))
+    if kept:
+        app.say(f"all of them stood in the log at event {shown.anchor.head}, says what was kept")
+    else:
+        app.say(f"all of them stood in the log of which this is the anchor: {shown.anchor}")
+        app.say("whether it is, --anchor tells from a line of log verify that was kept elsewhere")
+    if not shown.begins:
+        app.say("what happened to the job before is not in the proof")
+
+
+def _bytes(file: str) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        with open(file, "rb") as opened:
+            return opened.read()
+    except FileNotFoundError:
+        raise NotFound(f"--check {file}: there is no such file") from None
+
+
+def _summary(shown: Any) -> str:
+    first, last = shown.events[0], shown.events[-1]
+    return (
+        f"{shown.job}: {counted(len(shown.events), 'event')}, from {_told(first)} to {_told(last)}"
+    )
+
+
+def _told(event: Any) -> str:
+    return f"{wire_name(event)} (event {event.offset}, {event.at})"
+
+
+def refuse_existing(path: str) -> None:
+    if os.path.lexists(path):
+        raise Rejected(f"--to {path}: it exists already: name another file, or remove it")
+
+
+def write_new(path: str, data: bytes) -> None:
+    """Make a private file with these bytes, at once or not at all."""
+    fd, beside = tempfile.mkstemp(prefix=".", dir=os.path.dirname(path) or ".")
+    try:
+        with open(fd, "wb") as file:
+            file.write(data)
+        os.link(beside, path)
+    except FileExistsError:
+        refuse_existing(path)
+    finally:
+        os.unlink(beside)
