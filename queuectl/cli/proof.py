@@ -49,12 +49,13 @@ def proof(
     anchors: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Prove what happened to a job, or check such a proof; exits 7 if it is not right.
+    """Prove what happened to a job, or check such a proof.
 
     A proof has every event of the job as it stands in the log, values of --env included, and what
     ties each to the line that `queuectl log verify` prints. Whoever has kept that line needs
     nothing else to check it. It shows that these events are in that log, unaltered, and fit each
-    other from one to the next; it cannot show that nothing follows them.
+    other from one to the next; it cannot show that nothing follows them. One that is not right exits
+    7.
     """
     if (name is None) == (proof_file is None):
         raise Invalid("name a job to prove, or a proof to --check: one of them")

@@ -48,11 +48,11 @@ def test_it_is_gone_before_an_error_is_told(
     assert capsys.readouterr().err.endswith("\r\x1b[K")
 
 
-@pytest.mark.parametrize("words", ["log verify", "log compact", "enqueue true"])
+@pytest.mark.parametrize("words", ["log verify", "log compact", "proof job1", "enqueue true"])
 def test_who_takes_long_shows_one(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    shell.add("true")
+    shell.add("--id", "job1", "true")
     made: list[str] = []
     real = Progress.__init__
 

@@ -3,6 +3,7 @@ run, and every test that a promise names exists."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from queuectl import Queue
@@ -17,6 +19,7 @@ from queuectl.engines.file import FileLog
 from queuectl.engines.file import mark as marks
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
+from queuectl.runtime.proving import prove
 
 from . import worked_example
 
@@ -216,6 +219,23 @@ def test_the_page_s_reader_finds_what_is_wrong(reader: Path, tmp_path: Path) -> 
     torn = _python(str(reader), str(directory), cwd=tmp_path)
     assert torn.returncode == 0
     assert len(torn.stdout.splitlines()) == 8
+
+
+def test_the_page_s_check_of_a_proof(tmp_path: Path) -> None:
+    with Queue(tmp_path / "data") as queue:
+        queue.enqueue_many([{"id": f"job{n}", "command": "echo “\u2028”"} for n in range(9)])
+        queue.cancel("job3")
+        proof = msgspec.json.encode(prove(queue, "job3")).decode()
+        expected = [event.offset for event in queue.history("job3")]
+    (tmp_path / "check.py").write_text(_example("format.md", "proof"), encoding="utf-8")
+    (tmp_path / "proof").write_text(proof, encoding="utf-8")
+    run = _python("check.py", "proof", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert [json.loads(line)["offset"] for line in run.stdout.split("\n")[:-1]] == expected
+    altered = proof.replace(r"\"attempt\":0", r"\"attempt\":1", 1)
+    assert altered != proof
+    (tmp_path / "proof").write_text(altered, encoding="utf-8")
+    assert "AssertionError" in _python("check.py", "proof", cwd=tmp_path).stderr
 
 
 # ---- the architecture

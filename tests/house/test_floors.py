@@ -41,8 +41,9 @@ OWN_DOORS = {
     "host.py": "it is the door",
     "processes.py": "the part of the door for processes",
     "cli/__init__.py": "its own standard output, when the reader of it has gone",
+    "cli/anchors.py": "the file that --anchor names",
     "cli/enqueue.py": "the file that --file names",
-    "cli/log/verify.py": "the file that --anchor names",
+    "cli/proof.py": "the files that --to and --check name",
     "cli/progress.py": "how often a progress bar is drawn",
     "cli/status.py": "how often --watch draws",
 }
