@@ -54,8 +54,8 @@ def proof(
     A proof has every event of the job as it stands in the log, values of --env included, and what
     ties each to the line that `queuectl log verify` prints. Whoever has kept that line needs
     nothing else to check it. It shows that these events are in that log, unaltered, and fit each
-    other from one to the next; it cannot show that nothing follows them. One that is not right exits
-    7.
+    other from one to the next; it cannot show that nothing follows them. Exits 7 for one that is
+    not right.
     """
     if (name is None) == (proof_file is None):
         raise Invalid("name a job to prove, or a proof to --check: one of them")
