@@ -19,6 +19,7 @@ from functools import cache
 from types import ModuleType
 from typing import TypeVar
 
+from queuectl import beside
 from queuectl.processes import Processes
 
 _T = TypeVar("_T")
@@ -72,22 +73,6 @@ def _is_own_group(gid: int) -> bool:
         return user.pw_gid == gid and not set(grp.getgrgid(gid).gr_mem) - {user.pw_name}
     except KeyError:
         return False
-
-
-def outcome_of(work: Callable[[], _T]) -> Callable[[], _T]:
-    """Do it; returns what gives its result, or raises what it raised, as often as it is asked."""
-    failure: BaseException
-    try:
-        value = work()
-    except BaseException as error:
-        failure = error
-    else:
-        return lambda: value
-
-    def fail() -> _T:
-        raise failure
-
-    return fail
 
 
 class Host(Processes):
@@ -144,22 +129,9 @@ class Host(Processes):
         return os.environ
 
     def beside(self, work: Callable[[], _T]) -> Callable[[], _T]:
-        """Begin `work` in a thread of its own; returns what waits for its end, and then gives its
-        result or raises what it raised. Worth it for what leaves Python to others meanwhile."""
-        import threading
-
-        outcomes: list[Callable[[], _T]] = []
-        thread = threading.Thread(target=lambda: outcomes.append(outcome_of(work)), daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # this user may not have as many
-            return outcome_of(work)
-
-        def result() -> _T:
-            thread.join()
-            return outcomes[0]()
-
-        return result
+        """Begin `work` in a thread; returns what waits for its end, and then gives its result or
+        raises what it raised. Worth it for what leaves Python to others meanwhile."""
+        return beside.begin(work)
 
     # ---- files
 

@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 from queuectl import instants
-from queuectl.host import Host, outcome_of
+from queuectl.beside import outcome_of
+from queuectl.host import Host
 
 START = "2026-01-01T00:00:00.000000Z"
 

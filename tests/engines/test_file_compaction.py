@@ -31,6 +31,7 @@ from hosts import FaultyHost, Killed, Late, Untroubled
 from msgspec.structs import replace
 
 from queuectl import instants
+from queuectl.beside import outcome_of
 from queuectl.engines.file import cursors, reader
 from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.compaction import compact, expire, holding
@@ -39,7 +40,7 @@ from queuectl.errors import ArchiveDamaged, Conflict, Damaged, LockTimedOut, NoS
 from queuectl.events.codec import frame_header, rechain
 from queuectl.events.log import Batch
 from queuectl.events.vocabulary import Event, JobEnqueued, LogCompacted
-from queuectl.host import Host, outcome_of
+from queuectl.host import Host
 
 T = TypeVar("T")
 

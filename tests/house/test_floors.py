@@ -14,6 +14,7 @@ FLOORS = {
     **dict.fromkeys(["errors", "instants", "quantities", "ids", "host", "home", "suggestion"], 0),
     "processes": 0,
     "spawning": 0,
+    "beside": 0,
     "events": 1,
     "domain": 2,
     "engines": 2,
@@ -26,6 +27,7 @@ FLOORS = {
 GROUND = {
     "processes",
     "spawning",
+    "beside",
     "home",
     "host",
     "errors",

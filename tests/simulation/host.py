@@ -17,7 +17,8 @@ from disk import Directory, File
 from machine import INIT, Killed, Opening, Process
 
 from queuectl import processes
-from queuectl.host import Host, Identity, outcome_of
+from queuectl.beside import outcome_of
+from queuectl.host import Host, Identity
 from queuectl.processes import Session
 
 _SYNC_US_MAX = 1500

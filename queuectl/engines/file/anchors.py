@@ -77,8 +77,8 @@ def prove(log: FileLog, anchor: Anchor, root: Root | None = None) -> None:
         known.append(root == anchor.root)
     if not known:
         raise QueuectlError(
-            f"the segment that event {offset} stood in was made anew, and the archive does not have the"
-            " original: whether the anchor is right cannot be told"
+            f"the segment that event {offset} stood in was made anew, and the archive does not have"
+            " the original: whether the anchor is right cannot be told"
         )
     if not all(known):
         raise Disproved(
