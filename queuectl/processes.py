@@ -131,10 +131,11 @@ class Processes:
         except ProcessLookupError:
             return 0, 0
 
-    def is_child(self, pid: int) -> bool:
-        """Whether a process is a child of this one, as far as anybody tells."""
+    def is_stranger(self, pid: int) -> bool:
+        """Whether a process is still there, and no child of this one. Those hold every lock that
+        was open here, until they have reached their program."""
         process = _process(pid)
-        return process is not None and process.parent == os.getpid()
+        return process is not None and process.parent != os.getpid()
 
     def start_of(self, pid: int) -> int:
         """When a process started, in ticks; 0 where nobody tells."""

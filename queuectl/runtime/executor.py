@@ -135,15 +135,11 @@ class Run:
             self._orphans.leave(pid)
 
     def _search(self, now: float) -> None:
-        """End whoever holds the lock without being an orphan of this worker.
-
-        Its other children hold all locks that were open here, until they have reached their
-        program.
-        """
-        for pid in self._host.processes_of(self._markers, [self._lock_path]):
-            if not self._host.is_child(pid):
-                self._escaped.add(pid)
-                self._host.kill(pid, signal.SIGKILL)
+        """End whoever holds the lock without being an orphan of this worker."""
+        host = self._host
+        for pid in filter(host.is_stranger, host.processes_of(self._markers, [self._lock_path])):
+            self._escaped.add(pid)
+            host.kill(pid, signal.SIGKILL)
         self._search_s = now + max(_OUTLIVES_KILL_S, now - self._ended_s)
 
     def _enforce(self, pid: int, now: float) -> None:

@@ -55,8 +55,8 @@ class Presence:
                     self.free[number] = lock
 
     def ring(self) -> None:
-        """Tell this worker that a start is known of."""
-        with suppress(BlockingIOError):  # full: it is ringing already
+        """Tell this worker that a start is known of; where that cannot be told, it is seen soon."""
+        with suppress(OSError):  # full, say: it is ringing already
             self._host.write(self.bell, b"s")
 
     def leave(self) -> None:

@@ -160,7 +160,8 @@ class Upkeep:
         spared = {row.pid}
         """The worker itself, and what belongs to somebody else: their runs could not end that."""
         for _ in range(_KILLS_MAX):
-            left = set(host.processes_of(markers, locks.values(), sessions)) - spared
+            found = host.processes_of(markers, locks.values(), sessions)
+            left = set(filter(host.is_stranger, found)) - spared
             spared |= {pid for pid in left if not host.kill(pid, signal.SIGKILL)}
             if not left and not any(map(host.is_held, locks.values())):
                 break

@@ -71,6 +71,15 @@ def test_a_leader_that_waits_to_be_reaped_still_leads(family: Family) -> None:
     assert family.found(Session(leader.pid, start + 1, 1 << 60)) == set()
 
 
+def test_a_stranger_is_there_and_no_child(family: Family) -> None:
+    leader, child, *_ = family
+    assert Host().is_stranger(child)
+    assert not Host().is_stranger(leader.pid)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert not Host().is_stranger(gone.pid)
+
+
 def test_starts_are_told_by_a_clock_that_can_be_read() -> None:
     host = Host()
     before = host.ticks()

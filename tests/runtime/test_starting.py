@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workers import Site, eventually
+from workers import PATIENCE_S, Site, eventually
 
 from queuectl import Queue
 from queuectl.events import vocabulary as v
@@ -85,6 +85,23 @@ def test_a_start_is_told_of_where_its_end_was_missed(
     assert len(rings) == 4 if ended else len(rings) < 4
 
 
+def test_where_nobody_can_be_told_of_a_start_it_is_seen_all_the_same(site: Site) -> None:
+    class Mute(Spawning):
+        def write(self, fd: int, data: bytes) -> int:  # type: ignore[override]
+            if data == b"s":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return os.write(fd, data)
+
+    def around(start: Callable[[], int], command: str, lock: int) -> int:
+        pid = start()
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return pid
+
+    ids = [site.add("true") for _ in range(2)]
+    drain(site, Mute(around), poll_ms=60_000)
+    assert {site.state(id) for id in ids} == {"completed"}
+
+
 def test_a_child_on_its_way_to_its_program_is_not_taken_for_a_straggler_of_another_run(
     site: Site,
 ) -> None:
@@ -95,7 +112,7 @@ def test_a_child_on_its_way_to_its_program_is_not_taken_for_a_straggler_of_anoth
 
     def around(start: Callable[[], int], command: str, lock: int) -> int:
         locks[command] = lock
-        both.wait(10)
+        both.wait(PATIENCE_S)
         if command == "true":
             return start()
         # As the kernel does it, but longer.
@@ -109,6 +126,29 @@ def test_a_child_on_its_way_to_its_program_is_not_taken_for_a_straggler_of_anoth
     drain(site, Spawning(around))
     assert found == [0]
     assert site.last(id, v.JobCompleted).escaped == 0
+
+
+def test_nor_for_what_a_dead_worker_has_left(site: Site) -> None:
+    spared: list[bool] = []
+
+    def around(start: Callable[[], int], command: str, lock: int) -> int:
+        if command == "true":
+            fd = os.open(left_lock, os.O_RDONLY)
+            child = subprocess.Popen(["sleep", "60"], pass_fds=[fd])
+            os.close(fd)
+            victim.kill()
+            eventually(lambda: child.poll() is not None or "lease.expired" in site.types(left))
+            spared.append(child.poll() is None)
+            child.kill()
+            child.wait()
+        return start()
+
+    left = site.add("[ $QUEUECTL_ATTEMPT -gt 1 ] || sleep 60")
+    victim = site.start()
+    left_lock = site.queue.home.slot_lock(site.reaches(left, "processing").worker, 1)
+    site.add("true")
+    drain(site, Spawning(around))
+    assert spared == [True]
 
 
 def test_jobs_that_start_at_once_get_one_lock_each(site: Site) -> None:

@@ -393,10 +393,10 @@ class SimulatedHost(Host):
         # The rules for sessions are the real ones.
         return sorted((marked | processes._members(told, marked, sessions)) - {self.process.pid})
 
-    def is_child(self, pid: int) -> bool:
-        self._step("is_child", pid)
+    def is_stranger(self, pid: int) -> bool:
+        self._step("is_stranger", pid)
         process = self.machine.processes.get(pid)
-        return process is not None and process.parent == self.process.pid
+        return process is not None and process.parent != self.process.pid
 
     def start_of(self, pid: int) -> int:
         self._step("start_of", pid)
