@@ -22,8 +22,11 @@ from queuectl.events import vocabulary as v
 from queuectl.host import Host
 from queuectl.runtime.worker import Listener, Options, Worker
 
-PATIENCE_S = 20.0
-"""Generous: tests wait for what must happen, and measure nothing by it."""
+PATIENCE_S = 50.0
+"""Generous: tests wait for what must happen, and measure nothing by it. Less than the minute that
+jobs of tests sleep, so that what was to be ended is not seen to end by itself."""
+AGES_S = 600.0
+"""For what many jobs take on a busy machine, and for what never happens by itself."""
 
 
 def eventually(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
@@ -112,7 +115,7 @@ class Site:
     def drain(self, **options: Any) -> WorkerProcess:
         """Let one worker run everything there is."""
         worker = self.launch(**{"slots": 4, "burst": "wait", **options})
-        assert worker.ended(60) == 0, worker.said()
+        assert worker.ended(AGES_S) == 0, worker.said()
         return worker
 
     def add(self, command: str | None = None, **fields: Any) -> str:

@@ -333,7 +333,7 @@ def test_damage_stops_the_worker_and_its_jobs(site: Site) -> None:
     # It finds out as soon as it has to look.
     worker.send(signal.SIGTERM)
     worker.send(signal.SIGINT)
-    assert worker.ended(30) == 7, worker.said()
+    assert worker.ended() == 7, worker.said()
     assert not alive(pid)
     assert (
         len([line for line in worker.said() if line.startswith("error: the log is damaged")]) == 1

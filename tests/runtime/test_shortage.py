@@ -144,7 +144,7 @@ def test_told_twice_to_stop_it_does_not_wait_for_the_log_s_lock(
     worker.send(signal.SIGTERM)
     eventually(worker.said)
     worker.send(signal.SIGTERM)
-    assert worker.ended(10) == 0
+    assert worker.ended() == 0
     assert site.run_files() == []
     holder.kill()
     site.drain()

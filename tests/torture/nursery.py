@@ -33,6 +33,20 @@ class Child:
         """Signal it; one that has ended is no error, and its pid is nobody else's yet."""
         self._nursery.ask("send", self.pid, int(signum))
 
+    def stop(self) -> None:
+        """Stop it (SIGSTOP); when this returns, it does nothing any more."""
+        self.send(signal.SIGSTOP)
+        self._nursery.ask("see stopped", self.pid)
+
+    def locks(self) -> list[str]:
+        """The files that it holds the locks of, by descriptors of its own."""
+        here = Path(f"/proc/{self.pid}")
+        return [
+            os.readlink(here / "fd" / name)
+            for name in os.listdir(here / "fd")
+            if "\nlock:" in (here / "fdinfo" / name).read_text()
+        ]
+
     def wait(self) -> int:
         """Its exit code, negative for a signal."""
         return int(self._nursery.ask("wait", self.pid))
@@ -162,6 +176,8 @@ def main() -> None:
                 _be_born(*rest)
         elif what == "send":
             os.kill(*rest)
+        elif what == "see stopped":
+            assert os.WIFSTOPPED(os.waitpid(rest[0], os.WUNTRACED)[1])
         elif what == "wait":
             answer = os.waitstatus_to_exitcode(os.waitpid(rest[0], 0)[1])
         print(json.dumps(answer), flush=True)

@@ -13,7 +13,7 @@ import pytest
 from hosts import SteadyHost
 from nursery import Nursery, pause
 from tallies import Tally
-from workers import SetClock, Site, eventually
+from workers import AGES_S, SetClock, Site, eventually
 
 from queuectl import Queue, instants
 from queuectl.engines.file import FileLog
@@ -103,7 +103,7 @@ def test_workers_under_a_hundred_jumps(ram: Path, chance: random.Random, tally: 
     clock.write_text("0")
     site.queue.close()
     site.queue = Queue(site.place, host=SetClock(str(clock)))
-    site.queue.set("lease", "3s")
+    site.queue.set("lease", "30s")
     at = 0
     try:
         with Nursery() as nursery:
@@ -128,7 +128,8 @@ def test_workers_under_a_hundred_jumps(ram: Path, chance: random.Random, tally: 
                 beside = ram / "clock-new"
                 beside.write_text(str(at))
                 os.rename(beside, clock)
-                eventually(lambda: all(site.state(id) == "completed" for id in ids))  # noqa: B023
+                done = lambda: all(site.state(id) == "completed" for id in ids)  # noqa: B023, E731
+                eventually(done, AGES_S)
             for worker in workers:
                 worker.kill()
         assert site.count(v.LeaseExpired) == 0

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from unittest import mock
 
@@ -19,6 +20,7 @@ import pytest
 from hosts import FILE_CALLS, BrokenHost, SteadyHost
 from programs import Answer, Shell
 from tallies import Tally
+from workers import alive
 
 from queuectl import Queue
 from queuectl.engines.file import FileLog
@@ -62,11 +64,11 @@ class Machine(BrokenHost):
         hit = len(self.calls) == self.number or (self.for_ever and len(self.calls) > self.number)
         return data[: max(1, len(data) // 2)] if self.error == "short write" and hit else data
 
-    # ---- time passes only by being waited for
+    # ---- time passes only by being waited for, and not while anything real goes on
 
     def wait(self, descriptors: Iterable[int], timeout_s: float) -> set[int]:
         heard = super().wait(descriptors, min(timeout_s, 0.005))
-        if not heard:
+        if not heard and not _jobs_run():
             self._pass(timeout_s)
         return heard
 
@@ -80,6 +82,12 @@ class Machine(BrokenHost):
         if self.waited % self.patience == 0:
             os.kill(os.getpid(), signal.SIGTERM)
         assert self.waited < 20 * self.patience, f"it goes on for ever: {self.failed[:3]}"
+
+
+def _jobs_run() -> bool:
+    """Whether a process that any thread of this one has started has not ended yet."""
+    children = (path.read_text().split() for path in Path("/proc/self/task").glob("*/children"))
+    return any(map(alive, map(int, chain.from_iterable(children))))
 
 
 def _descriptors() -> set[str]:

@@ -16,7 +16,7 @@ from mounts import Disk, failing_disk, small_disk
 from nursery import Nursery, pause, told_in
 from programs import Shell
 from tallies import Tally
-from workers import eventually
+from workers import AGES_S, eventually
 
 from queuectl import Queue
 from queuectl.domain import commands as c
@@ -78,7 +78,7 @@ def test_power_cuts(ram: Path, nursery: Nursery, chance: random.Random, tally: T
                 for told in notes
             ]
             if chance.random() < 0.8:
-                eventually(lambda: any(map(told_in, notes)))  # noqa: B023
+                eventually(lambda: any(map(told_in, notes)), AGES_S)  # noqa: B023
             pause(chance.random() * 0.06)
             for writer in writers:
                 writer.send(signal.SIGSTOP)
@@ -114,7 +114,7 @@ def test_block_errors(ram: Path, nursery: Nursery, chance: random.Random, tally:
                 )
 
             doomed = writer(first)
-            eventually(lambda: told_in(first))  # noqa: B023
+            eventually(lambda: told_in(first), AGES_S)  # noqa: B023
             pause(chance.random() * 0.05)
             disk.fail(True)
             assert doomed.wait() == 1  # type: ignore[attr-defined]
@@ -124,7 +124,7 @@ def test_block_errors(ram: Path, nursery: Nursery, chance: random.Random, tally:
             disk.fail(False)
             other = writer(second)
             notes = second.with_suffix(".log")
-            eventually(lambda: told_in(second) or told_in(notes))  # noqa: B023
+            eventually(lambda: told_in(second) or told_in(notes), AGES_S)  # noqa: B023
             assert told_in(second), told_in(notes)
             pause(chance.random() * 0.05)
             other.kill()  # type: ignore[attr-defined]
@@ -281,7 +281,8 @@ def test_a_disk_turned_read_only_under_a_writer(ram: Path, nursery: Nursery) -> 
         Queue(place).close()
         notes = ram / "notes"
         writer = nursery.fork("enqueuer", notes, place=str(place), told=str(told), name="w")
-        pause(0.2)
+        eventually(lambda: told_in(told), AGES_S)
+        pause(0.1)
         disk.remount("abort")
         assert writer.wait() == 1
         assert len(notes.read_text().splitlines()) == 1, notes.read_text()

@@ -42,7 +42,7 @@ def trace(argv: Sequence[str], notes: Path, **how: object) -> list[str]:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1200,
         **how,  # type: ignore[call-overload]
     )
     if "ptrace" in done.stderr and "not permitted" in done.stderr:
