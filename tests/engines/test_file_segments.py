@@ -9,8 +9,9 @@ from pathlib import Path
 
 from conformance import batch, everything
 from filelogs import FileLog
-from hosts import SteadyHost
+from hosts import FaultyHost, SteadyHost
 
+from queuectl.engines.file.segments import Segments
 from queuectl.events.log import Batch
 from queuectl.events.vocabulary import JobEnqueued
 
@@ -100,3 +101,13 @@ def test_files_are_private_whatever_the_umask(tmp_path: Path, host: SteadyHost) 
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert len(modes) == 3
     assert set(modes.values()) == {0o600}
+
+
+def test_a_big_file_is_synced_a_piece_at_a_time(tmp_path: Path) -> None:
+    # Whoever appends beside waits for all that one sync has to store.
+    host = FaultyHost()
+    segments = Segments(str(tmp_path), host)
+    assert segments.put(1, [b"x" * (1 << 19)] * 5) == 5 << 19
+    written = [call for call in host.calls if call in ("write", "fdatasync", "fsync", "rename")]
+    two = ["write"] * 2
+    assert written == [*two, "fdatasync", *two, "fdatasync", "write", "fsync", "rename"]

@@ -6,7 +6,7 @@ that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest.mock import patch
@@ -202,9 +202,10 @@ def archive_not_synced() -> AbstractContextManager[Any]:
 def sources_removed_first() -> AbstractContextManager[Any]:
     """Segments are gone before the one that stands for them is there."""
 
-    def put(self: Any, first: int, content: bytes) -> None:
+    def put(self: Any, first: int, content: Iterable[bytes]) -> int:
+        whole = [*content]
         self._segments.remove([first])
-        right(self, first, content)
+        return right(self, first, whole)
 
     right = compaction._Compaction._put
     return patch.object(compaction._Compaction, "_put", put)

@@ -50,10 +50,7 @@ class Archive(Shelf):
             if digest.hexdigest() != sha256:
                 raise self._damage("what was written is not what can be read", first, 0)
 
-        fd = self.publish(first, _compressed(pieces), check=check)
-        size = host.size(fd)
-        host.close(fd)
-        return size
+        return self.put(first, _compressed(pieces), check=check)
 
     def read(self, first: int) -> Iterator[bytes]:
         """The bytes of an archived segment, in pieces. Raises `ArchiveDamaged`."""

@@ -169,7 +169,7 @@ class _Compaction:
         for first in {max(one for one in firsts if one < other) for other in covered}:
             # Its name may be in memory only, after a sync that failed: it is made once more before
             # those are removed that it stands for.
-            self._put(first, b"".join(self._log.pieces(first)))
+            self._put(first, self._segments.whole(first))
         self._segments.remove(covered)
 
     def settle(self) -> None:
@@ -250,13 +250,15 @@ class _Compaction:
         first, *others = draft.firsts
         to_archive = [part for part in parts if part.sha256]
         self._number += 1
-        content = draft.content(self._number)
+        content = draft.pieces(self._number)
         archive_bytes = 0
         for part in to_archive:
             keeping = part.keeping or self._keep(part.draft.firsts[0], part.sha256)
             archive_bytes += keeping()
-        if not self._dry_run:
-            self._put(first, content)
+        if self._dry_run:
+            size = sum(map(len, content))
+        else:
+            size = self._put(first, content)
             self._segments.remove(others)
         yield Rewriting(
             self._segments.path(first),
@@ -264,15 +266,14 @@ class _Compaction:
             draft.header.covers,
             len(parts),
             sum(part.size for part in parts),
-            len(content),
+            size,
             sum(part.removed for part in parts),
             len(to_archive),
             archive_bytes,
         )
 
-    def _put(self, first: int, content: bytes) -> None:
-        fd = self._segments.publish(first, [content], making=_MAKING)
-        self._segments.close(fd)
+    def _put(self, first: int, content: Iterable[bytes]) -> int:
+        return self._segments.put(first, content, making=_MAKING)
 
 
 def _none_going(events: Sequence[Event]) -> list[bool]:

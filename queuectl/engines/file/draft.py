@@ -3,7 +3,7 @@ for all that were taken out. Knows no files and no jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from queuectl.events.vocabulary import Event, LogCompacted
 
 _FRAME_BYTES = codec.BODY + 1
 """What a line takes beside its body."""
+_PIECE_LINES = 1 << 10
 Summary = Callable[[Sequence[Event]], LogCompacted]
 
 
@@ -33,14 +34,17 @@ class Draft:
     index: int
     """… and before which of `bodies`."""
 
-    def content(self, compaction: int) -> bytes:
+    def pieces(self, compaction: int) -> Iterator[bytes]:
         """The bytes of the whole segment."""
         line, crc = codec.frame_header(replace(self.header, compaction=compaction))
+        yield line
         bodies = self.bodies
         if self.stand_in is not None:
             stand_in = _body(replace(self.stand_in, compaction=compaction))
             bodies = [*bodies[: self.index], stand_in, *bodies[self.index :]]
-        return line + codec.rechain(bodies, crc)[0]
+        for start in range(0, len(bodies), _PIECE_LINES):
+            piece, crc = codec.rechain(bodies[start : start + _PIECE_LINES], crc)
+            yield piece
 
     @property
     def size(self) -> int:

@@ -69,7 +69,7 @@ class Repair:
             segments.sync(host.sync_directory, directory)
         self._log.archive.remove(plan.archives)
         for first, pieces in plan.contents.items():
-            host.close(segments.publish(first, pieces(), making=_MAKING))
+            segments.put(first, pieces(), making=_MAKING)
         if plan.mark is not None:
             host.write_at(self._lock, plan.mark.encode(), 0)
         return aside

@@ -13,6 +13,8 @@ from queuectl.host import Host
 
 _DIGITS = 20
 _READ_BYTES = 1 << 17
+_SYNC_BYTES = 1 << 20
+"""Synced at a time: whoever appends beside waits for all that a sync has begun to store."""
 MAKING = "new-"
 """Begins the name that a file has until it is whole."""
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -71,8 +73,13 @@ class Shelf:
             fd = host.create(temporary)
             if reserve:
                 host.reserve(fd, 0, reserve)
+            unsynced = 0
             for piece in pieces:
                 host.write_all(fd, piece)
+                unsynced += len(piece)
+                if unsynced >= _SYNC_BYTES:
+                    self.sync(host.fdatasync, fd)
+                    unsynced = 0
             self.sync(host.fsync, fd)
             if check is not None:
                 check(fd)
@@ -84,6 +91,21 @@ class Shelf:
                 self._discard(temporary)
             raise self._meant(error) from None
         return fd
+
+    def put(
+        self,
+        first: int,
+        pieces: Iterable[bytes],
+        *,
+        making: str = MAKING,
+        check: Check | None = None,
+    ) -> int:
+        """Publish what is not appended to; returns how many bytes it takes."""
+        fd = self.publish(first, pieces, making=making, check=check)
+        try:
+            return self._host.size(fd)
+        finally:
+            self._host.close(fd)
 
     def keep_aside(self, name: str, content: bytes) -> None:
         """Keep bytes that are no longer part of a file, for who looks later."""
