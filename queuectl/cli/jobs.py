@@ -174,7 +174,8 @@ Examples:
 def history(app: App, name: str, show_env: bool, as_json: bool, as_jsonl: bool) -> None:
     """Show all that ever happened to a job, oldest first.
 
-    A purged job has its history, too.
+    A purged job has its history, too. Each event is checked against the line before it; whether one
+    is missing in between is for log verify to tell.
     """
     with app.open() as queue:
         id = id_of(queue, name)

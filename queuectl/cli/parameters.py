@@ -128,14 +128,19 @@ def chosen(
     queues: tuple[str, ...],
     tags: tuple[str, ...],
 ) -> list[str]:
-    """The ids that arguments and filters name. Raises `Invalid` where they name nothing."""
+    """The ids that arguments and filters name. Raises `Invalid` where they name nothing, and
+    `Damaged` where only a part of the log could be read: of that nothing is chosen."""
     if names and (every or queues or tags):
         raise Invalid("name jobs, or choose them by --all, --queue and --tag: not both")
     if names:
-        return list(dict.fromkeys(queue.get(name).id for name in names))
-    if not (every or queues or tags):
+        ids = list(dict.fromkeys(queue.get(name).id for name in names))
+    elif every or queues or tags:
+        ids = [job.id for job in queue.jobs(states=states, queues=queues, tags=tags)]
+    else:
         raise Invalid("name at least one job, or choose them by --queue, --tag or --all")
-    return [job.id for job in queue.jobs(states=states, queues=queues, tags=tags)]
+    if queue.damage is not None:
+        raise queue.damage
+    return ids
 
 
 def confirm(app: App, verb: str, ids: list[str], *, named: bool, yes: bool, dry_run: bool) -> bool:

@@ -12,7 +12,7 @@ import click
 
 from queuectl import __version__
 from queuectl.cli.text import wants_colour
-from queuectl.errors import Invalid
+from queuectl.errors import Invalid, NotFound, Rejected
 from queuectl.suggestion import did_you_mean
 
 COMMANDS = {
@@ -56,7 +56,12 @@ class App:
 
         with Queue(self.data, create=create, salvage=True) as queue:
             self._queue = queue
-            yield queue
+            try:
+                yield queue
+            except (NotFound, Rejected):
+                # That is not known of a queue of which only a part could be read.
+                if queue.damage is None:
+                    raise
             if queue.damage is not None:
                 raise queue.damage
 

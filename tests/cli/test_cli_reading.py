@@ -275,10 +275,17 @@ def test_damage_is_told_with_its_own_exit_code(shell: Shell) -> None:
         "list",
         "list --limit 1",
         "dlq list",
+        "dlq retry first",
         "dlq retry --all --dry-run",
         "retry --all",
         "retry --all --dry-run",
         "cancel --all --dry-run",
+        "cancel third",
+        "show third",
+        "history third",
+        "logs third",
+        "logs first",
+        "wait third",
         "worker list",
         "worker stop",
         "queue list",
@@ -290,14 +297,16 @@ def test_damage_is_told_with_its_own_exit_code(shell: Shell) -> None:
     ],
 )
 def test_of_a_damaged_log_nothing_is_claimed_beside_the_answer(shell: Shell, words: str) -> None:
-    for _ in range(3):
-        shell.add("true")
+    for name in ("first", "second", "third"):
+        shell.add("--id", name, "true")
     (log,) = (shell.data / "log").glob("*.jsonl")
     log.write_bytes(log.read_bytes()[:-2] + b"]\n")
     answer = shell(*words.split())
     assert answer.code == 7
     assert answer.err.count("\n") == 1, answer.err
     assert answer.err.startswith("queuectl: the log is damaged")
+    changes = "dry-run" in words or words.split()[0] in ("cancel", "retry", "dlq", "wait")
+    assert not (changes and answer.out), "what is to be done is not chosen from a part"
 
 
 # ---- settings

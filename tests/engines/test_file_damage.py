@@ -141,6 +141,19 @@ def test_damage_is_told_with_file_position_and_offset(
     assert list(tmp_path.glob("cut-*")) == []
 
 
+def test_it_is_told_where_it_is_to_who_asks_for_what_comes_later(
+    tmp_path: Path, host: SteadyHost
+) -> None:
+    (segment,) = write(tmp_path, host)
+    lines = segment.read_bytes().splitlines(keepends=True)
+    for index in range(1, len(lines) - 1):
+        before, line, after = b"".join(lines[:index]), lines[index], b"".join(lines[index + 1 :])
+        segment.write_bytes(before + line.replace(b'"type"', b'"tipe"') + after)
+        with pytest.raises(Damaged) as raised:
+            list(FileLog(str(tmp_path), host).read(len(lines) - 2))
+        assert (raised.value.position, raised.value.offset) == (len(before), index - 1)
+
+
 @pytest.mark.parametrize("missing", [0, 1, 2])
 def test_a_missing_segment_is_found(tmp_path: Path, host: SteadyHost, missing: int) -> None:
     segments = write(tmp_path, host, segment_bytes_max=1)

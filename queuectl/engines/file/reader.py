@@ -186,13 +186,13 @@ class FileReader:
                 place = self._place_before(place.offset, mark)
                 continue
             try:
-                place = self._enter(fd, place, kept)
-                place = yield from self._events(fd, place, mark)
+                entered = self._enter(fd, place, kept)
+                last = place.offset if entered is place else place.segment - 1
+                place = yield from self._events(fd, entered, last, mark)
                 if place.segment >= mark.segment:
                     if place.offset < mark.offset:
-                        raise self._damage(
-                            f"event {mark.offset} is missing", *place[:2], place.offset
-                        )
+                        why = f"event {mark.offset} is missing"
+                        raise self._damage(why, *place[:2], place.offset)
                     return
                 place = self._leave(fd, place)
             finally:
@@ -212,9 +212,10 @@ class FileReader:
         return Place(segment, start, header_crc, offset)
 
     def _events(
-        self, fd: int, place: Place, mark: Mark
+        self, fd: int, place: Place, last: int, mark: Mark
     ) -> Generator[tuple[Place, list[Event]], None, Place]:
-        """The events of one segment, with the place after them; returns the last place."""
+        """The events of one segment, with the place after them; returns the last place. `last` is
+        the event before that, which may have been known before."""
         segment, position, crc, offset = place
         seen = offset
         end = self._end(fd, segment, mark)
@@ -222,20 +223,21 @@ class FileReader:
             try:
                 events, crc = codec.decode(piece, crc)
             except BadLine as bad:
+                last = bad.events[-1].offset if bad.events else last
                 events = [event for event in bad.events if event.offset > seen]
                 if events:
-                    offset = events[-1].offset
-                    yield Place(segment, position + bad.position, bad.crc, offset), events
-                raise self._damage(bad.why, segment, position + bad.position, offset) from None
+                    yield Place(segment, position + bad.position, bad.crc, last), events
+                raise self._damage(bad.why, segment, position + bad.position, last) from None
             position += len(piece)
-            offset = max(offset, events[-1].offset)
+            last = events[-1].offset
+            offset = max(offset, last)
             place = Place(segment, position, crc, offset)
             if events[0].offset <= seen:
                 events = [event for event in events if event.offset > seen]
             if events:
                 yield place, events
         if position < end:
-            raise self._damage("it ends inside a line", segment, position, offset)
+            raise self._damage("it ends inside a line", segment, position, last)
         return place
 
     def _leave(self, fd: int, place: Place) -> Place:
