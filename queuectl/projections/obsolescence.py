@@ -4,7 +4,7 @@ forgotten, of workers that are gone, and renewals that later ones replaced. Know
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from queuectl.events import vocabulary as v
 from queuectl.projections import statistics
@@ -12,12 +12,15 @@ from queuectl.projections.state import State
 
 
 class Obsolescence:
-    """Judges events by what has become of their jobs and workers as of `state`."""
+    """Judges events by what has become of their jobs and workers as of `state`.
+
+    The jobs that were enqueued at the offsets in `without` are taken for forgotten.
+    """
 
     summary = staticmethod(statistics.summary)
     """The event that stands for those that were taken out."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, without: Collection[int] = ()) -> None:
         self._workers = state.workers.rows
         self.known = state.offset
         """The last event that it knows of; later ones stay."""
@@ -26,12 +29,21 @@ class Obsolescence:
         each job up would take most of the time of a compaction."""
         for offset in state.jobs.offsets():
             self._begins[offset] = 1
+        for offset in without:
+            self._begins[offset] = 0
+        self._enqueued = 0
+        """How many jobs have their beginning in what has been passed, taken out of it or not."""
         self._there: set[str] = set()
         """The jobs that there are, of those whose beginning has been passed."""
         self._heard = {row.heard for row in self._workers.values()}
         """What the workers that are there wrote last: it tells how long they have been silent."""
         self._staying_jobs: set[str] = set()
         self._staying_workers: set[str] = set()
+
+    @property
+    def forgotten(self) -> int:
+        """How many jobs that are forgotten began in what has been passed."""
+        return self._enqueued - len(self._there)
 
     def going(self, events: Sequence[v.Event]) -> list[bool]:
         """Of each whether nothing will be missing without it.
@@ -41,6 +53,7 @@ class Obsolescence:
         """
         begins, there, heard = self._begins, self._there, self._heard
         staying, known = self._staying_jobs, self.known
+        self._enqueued += [*map(type, events)].count(v.JobEnqueued)
         flags = []
         for event in events:
             offset = event.offset
@@ -65,6 +78,8 @@ class Obsolescence:
     def _is_over(self, event: v.Event) -> bool:
         """Whether something about a worker is of no interest any more."""
         match event:
+            case v.LogCompacted():
+                self._enqueued += event.enqueued
             case v.LeaseRenewed():
                 row = self._workers.get(event.worker)
                 return row is None or event.offset < row.lease

@@ -3,7 +3,7 @@ long the archive has it then; knows no formats."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from queuectl import instants
 from queuectl.engines.file import FileLog, compaction, cursors
@@ -13,6 +13,8 @@ from queuectl.jobqueue import Queue
 from queuectl.projections.obsolescence import Obsolescence
 
 _LEAST_SHARE = 1 / 3
+_FORGOTTEN_SHARE = 1 / 10
+"""A compaction reads all of the log: it should find some of it worth that."""
 
 
 def compact(
@@ -20,15 +22,17 @@ def compact(
     *,
     thrifty: bool = False,
     dry_run: bool = False,
+    without: Collection[int] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Rewriting]:
     """Take out of the log what nobody needs; gives each file as it is put in place.
 
-    `thrifty` leaves alone what would shrink by less than a third. Raises what
+    `thrifty` leaves alone what would shrink by less than a third. The jobs that were enqueued at
+    the offsets in `without` are taken for forgotten. Raises what
     `queuectl.engines.file.compaction.compact` does.
     """
     log = files(queue)
-    obsolescence = Obsolescence(queue.state)
+    obsolescence = Obsolescence(queue.state, without)
     cursor = cursors.least(queue.home.cursors, queue.host)
     yield from compaction.compact(
         log,
@@ -38,6 +42,17 @@ def compact(
         dry_run=dry_run,
         progress=progress,
     )
+
+
+def is_worthwhile(queue: Queue) -> bool:
+    """Whether many of the jobs that the log tells of were forgotten since it was compacted."""
+    state = queue.state
+    there = sum(state.counts.values())
+    forgotten = state.statistics.enqueued - there
+    noted = compaction.noted(files(queue))
+    # Less than was noted: then that was another log, or it was repaired since.
+    since = forgotten - noted if noted <= forgotten else forgotten
+    return since > 0 and since >= _FORGOTTEN_SHARE * (there + since)
 
 
 def expire(queue: Queue, *, dry_run: bool = False) -> int:

@@ -18,13 +18,13 @@ _TAIL_SHARE = 4
 """A snapshot writes all live jobs: it waits for a share of them to have changed."""
 _PAUSE_S = 10.0
 _TIDY_S = 3600.0
-"""How often to look what has grown old: that reads all jobs that are over, and if some are
-forgotten, all of the log."""
+"""How often to look what has grown old, and whether so much has that all of the log should be
+read."""
 _TIDY = "tidy"
 
 
 def keep_house(queue: Queue) -> None:
-    """Tidy up, and compact the log only if something was forgotten and it is worth it."""
+    """Tidy up, and compact the log only where that is worth it."""
     tidy(queue, idly=True, thrifty=True)
 
 

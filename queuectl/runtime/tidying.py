@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from queuectl.domain.retention import retentions
+from queuectl.domain.retention import Overdue, retentions
 from queuectl.engines.file.compaction import Rewriting
 from queuectl.errors import NotFound, Rejected
 from queuectl.jobqueue import Queue
-from queuectl.runtime.compacting import compact, expire
+from queuectl.runtime.compacting import compact, expire, is_worthwhile
 
 _FORGET_AT_A_TIME = 1_000
 
@@ -37,33 +37,29 @@ def tidy(
 ) -> Tidied:
     """Tidy up; `tell` hears of each file of the log as it is put in place.
 
-    `idly` compacts only if something was forgotten, for that reads all of the log. A dry run does
-    not know what forgetting would free. Raises what the parts do; what is done by then stays done.
+    `idly` compacts only if many jobs were forgotten or purged since the last time, because it reads
+    all of the log. Raises what the parts do; what is done by then stays done.
     """
     queue.catch_up()
     if queue.damage is not None:
         raise queue.damage
-    forgotten = sum(1 for _ in _overdue(queue)) if dry_run else forget(queue)
+    overdue = list(_overdue(queue))
+    forgotten = len(overdue) if dry_run else _forget(queue, overdue)
     if not dry_run:
         # First this, so that compaction takes out only what a start need not read.
         queue.keep_snapshot()
     rewritten = []
-    if forgotten or not idly:
-        for rewriting in compact(queue, thrifty=thrifty, dry_run=dry_run, progress=progress):
+    if not idly or is_worthwhile(queue):
+        without = [job.offset for job in overdue] if dry_run else ()
+        for rewriting in compact(
+            queue, thrifty=thrifty, dry_run=dry_run, without=without, progress=progress
+        ):
             rewritten.append(rewriting)
             tell(rewriting)
     return Tidied(forgotten, rewritten, expire(queue, dry_run=dry_run))
 
 
-def forget(queue: Queue) -> int:
-    """Purge the jobs that the retention settings do not keep; returns how many."""
-    # Listed first: what is purged must not change what is being looked through.
-    ids = list(_overdue(queue))
-    starts = range(0, len(ids), _FORGET_AT_A_TIME)
-    return sum(_forget(queue, ids[start : start + _FORGET_AT_A_TIME]) for start in starts)
-
-
-def _overdue(queue: Queue) -> Iterator[str]:
+def _overdue(queue: Queue) -> Iterator[Overdue]:
     state = queue.state
     for name, retention in retentions(state.settings, queue.now()).items():
         count = state.counts[name]
@@ -71,7 +67,14 @@ def _overdue(queue: Queue) -> Iterator[str]:
             yield from retention.overdue(queue.jobs(states=[name]), count)
 
 
-def _forget(queue: Queue, ids: list[str]) -> int:
+def _forget(queue: Queue, jobs: list[Overdue]) -> int:
+    """Purge jobs that the retention settings do not keep; returns how many."""
+    ids = [job.id for job in jobs]
+    starts = range(0, len(ids), _FORGET_AT_A_TIME)
+    return sum(_prune(queue, ids[start : start + _FORGET_AT_A_TIME]) for start in starts)
+
+
+def _prune(queue: Queue, ids: list[str]) -> int:
     try:
         return len(queue.prune(*ids, reason="retention"))
     except (Rejected, NotFound):

@@ -27,6 +27,8 @@ FORGOTTEN = frozenset("bcdgk")
 class Forget:
     """Forgets the jobs of some names."""
 
+    forgotten = 0
+
     def __init__(self, jobs: Iterable[str] = FORGOTTEN, known: int = 1 << 40) -> None:
         self.jobs = frozenset(jobs)
         self.known = known

@@ -15,8 +15,9 @@ from queuectl import Queue
 from queuectl.domain import commands as c
 from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
+from queuectl.runtime.compacting import is_worthwhile
 from queuectl.runtime.housekeeping import keep_house
-from queuectl.runtime.tidying import forget, tidy
+from queuectl.runtime.tidying import tidy
 
 DAY_S = 86_400
 
@@ -30,6 +31,11 @@ def play(queue: Queue, ids: list[str], *, reason: str = "") -> None:
         assert isinstance(claim, v.JobClaimed)
         end = c.Finish(job=id, token=claim.offset, now=queue.now(), reason=reason, exit_code=0)
         queue.submit([end])
+
+
+def forget(queue: Queue) -> int:
+    """What a worker's round forgets."""
+    return tidy(queue, idly=True).forgotten
 
 
 def left(queue: Queue) -> list[str]:
@@ -109,20 +115,56 @@ def test_what_a_house_needs_is_done_in_one_go(tmp_path: Path) -> None:
         assert [event.job for event in again.history("old")] == ["old"] * 4  # type: ignore[attr-defined]
 
 
-def in_small_files(root: Path, host: SteadyHost) -> Queue:
+def in_small_files(root: Path, host: SteadyHost, size: int = 700) -> Queue:
     (root / "log").mkdir()
     archive = str(root / "archive")
-    log = FileLog(str(root / "log"), host, segment_bytes_max=700, archive=archive)
+    log = FileLog(str(root / "log"), host, segment_bytes_max=size, archive=archive)
     return Queue(root, host=host, log=log)
 
 
-def test_a_round_compacts_unasked_only_where_something_was_forgotten(tmp_path: Path) -> None:
+def test_a_round_compacts_unasked_once_a_tenth_of_the_jobs_in_the_log_are_gone(
+    tmp_path: Path,
+) -> None:
     host = SteadyHost()
     with in_small_files(tmp_path, host) as queue:
-        play(queue, ["old", "new"])
-        queue.prune("old", reason="by hand")
+        play(queue, [f"job{number:02}" for number in range(21)])
+        queue.prune("job00", "job01", reason="by hand")
         assert tidy(queue, idly=True) == (0, [], 0)
-        assert len(tidy(queue).rewritten) == 1
+        queue.prune("job02", reason="by hand")
+        assert tidy(queue, idly=True).rewritten
+        queue.prune("job03", reason="by hand")
+        assert tidy(queue, idly=True) == (0, [], 0), "only what has gone since counts"
+        # A cache and nothing more: where it is spoiled, the log is looked at once in vain.
+        (tmp_path / "log" / "COMPACTING").write_bytes(b"?" * 21)
+        assert tidy(queue, idly=True).rewritten
+        queue.prune("job04", reason="by hand")
+        assert tidy(queue).rewritten, "whoever asks for it gets it"
+
+
+def test_what_is_left_where_it_is_by_thrift_is_not_looked_at_again(tmp_path: Path) -> None:
+    host = SteadyHost()
+    with in_small_files(tmp_path, host, size=4000) as queue:
+        play(queue, [f"job{number:02}" for number in range(21)])
+        # One of the five in each file.
+        queue.prune(*(f"job{number:02}" for number in range(0, 21, 6)), reason="by hand")
+        assert is_worthwhile(queue)
+        assert tidy(queue, idly=True, thrifty=True).rewritten == []
+        assert not is_worthwhile(queue)
+
+
+def test_a_dry_run_says_what_forgetting_would_free(tmp_path: Path) -> None:
+    host = SteadyHost()
+    with in_small_files(tmp_path, host) as queue:
+        play(queue, ["old1", "old2", "old3"])
+        host.advance(31 * DAY_S)
+        play(queue, ["new1", "new2", "new3"])
+        would = tidy(queue, dry_run=True)
+        assert left(queue) == ["old1", "old2", "old3", "new1", "new2", "new3"]
+        assert would.forgotten == 3
+        assert sum(one.events_removed for one in would.rewritten) == 9
+        did = tidy(queue)
+        assert did.forgotten == 3
+        assert [one._replace(archive_bytes=0) for one in did.rewritten] == would.rewritten
 
 
 def test_what_was_archived_long_enough_goes_as_the_setting_says(tmp_path: Path) -> None:

@@ -72,11 +72,8 @@ def _line(done: Any) -> str:
 def _sentences(done: Any, totals: dict[str, int], dry_run: bool) -> Iterator[str]:
     if done.forgotten:
         jobs = counted(done.forgotten, "job")
-        yield (
-            f"would forget {jobs} first, and take out what is about them, too"
-            if dry_run
-            else f"forgot {jobs} that the settings do not keep any longer"
-        )
+        verb = "would forget" if dry_run else "forgot"
+        yield f"{verb} {jobs} that the settings do not keep any longer"
     if done.rewritten:
         text = (
             f"{format_size(totals['bytes_before'])} -> {format_size(totals['bytes_after'])},"
@@ -84,7 +81,7 @@ def _sentences(done: Any, totals: dict[str, int], dry_run: bool) -> Iterator[str
             f" {counted(totals['archives'], 'file')} into the archive"
         )
         yield f"would make {text}" if dry_run else text
-    elif not (dry_run and done.forgotten):
+    else:
         yield "there is nothing to take out of the log"
     if done.expired:
         files = counted(done.expired, "file")

@@ -26,6 +26,7 @@ from queuectl.instants import Instant
 
 _MAKING = "compact-"
 """Begins the names of files in the making: other than those that appends make and clear up."""
+_NOTE_DIGITS = 20
 Progress = Callable[[int, int], None]
 
 
@@ -34,6 +35,11 @@ class Forgetting(Protocol):
 
     known: int
     """The last event that it knows of."""
+
+    @property
+    def forgotten(self) -> int:
+        """How much is forgotten of what it was asked about, in a measure of its own. Noted down
+        when a compaction is over: what is forgotten later is what the next one may find."""
 
     def going(self, events: Sequence[Event]) -> list[bool]:
         """Of each whether it may go; asked piece by piece, in the order of the log."""
@@ -82,12 +88,28 @@ def compact(
     if dry_run:
         yield from run.rewritings()
         return
-    with holding(log):
+    with holding(log) as fd:
         run.clear_up()
         try:
             yield from run.rewritings()
         finally:
             run.settle()
+        note = b"%0*d\n" % (_NOTE_DIGITS, forgetting.forgotten)
+        with suppress(OSError):
+            log.host.write_at(fd, note, 0)
+
+
+def noted(log: FileLog) -> int:
+    """How much was forgotten as of the last compaction; 0 where that is not known."""
+    try:
+        fd = log.host.open(_lock_path(log), os.O_RDONLY)
+        try:
+            note = log.host.read_at(fd, _NOTE_DIGITS + 1, 0)
+        finally:
+            log.host.close(fd)
+    except OSError:
+        return 0
+    return int(note) if note[:-1].isdigit() and note.endswith(b"\n") else 0
 
 
 def expire(log: FileLog, before: Instant) -> list[int]:
@@ -119,15 +141,19 @@ def expiring(log: FileLog, before: Instant) -> list[int]:
 
 
 @contextmanager
-def holding(log: FileLog) -> Iterator[None]:
-    """Keep others from rewriting sealed segments meanwhile."""
-    fd = log.host.hold(os.path.join(log.directory, "COMPACTING"))
+def holding(log: FileLog) -> Iterator[int]:
+    """Keep others from rewriting sealed segments meanwhile, by a lock on the file that is given."""
+    fd = log.host.hold(_lock_path(log))
     if fd is None:
         raise LockTimedOut(f"somebody else is compacting the log {log.directory}: let them finish")
     try:
-        yield
+        yield fd
     finally:
         log.host.close(fd)
+
+
+def _lock_path(log: FileLog) -> str:
+    return os.path.join(log.directory, "COMPACTING")
 
 
 class _Compaction:
