@@ -1,7 +1,8 @@
-"""Programs that are recorded, and then crashed at every call: `scenes.py SCENE PLACE TOLD`.
+"""Programs that are recorded, and then crashed at every call: `scenes.py SCENE HALF PLACE TOLD`.
 
 Each forks real processes that append to one queue, and writes down what it was told, one line
-`offset job` an event, once it has been told.
+`offset job` an event, once it has been told. One after the other, each half takes every other of
+the calls that are to go wrong: so logs stay short, and there is something to do for two processors.
 """
 
 from __future__ import annotations
@@ -83,29 +84,29 @@ def apart(action: Callable[[], None]) -> int:
     return pid
 
 
-def beside_each_other(place: str, told: int) -> None:
-    for pid in [apart(lambda n=n: add(place, told, Host(), f"p{n}", 7)) for n in range(3)]:
+def beside_each_other(place: str, told: int, half: int) -> None:
+    for pid in [apart(lambda n=n: add(place, told, Host(), f"p{n}", 7)) for n in range(half + 1)]:
         os.waitpid(pid, 0)
 
 
-def killed(place: str, told: int) -> None:
+def killed(place: str, told: int, half: int) -> None:
     """Processes die before every call of theirs in turn, and others go on."""
-    for number in range(1, 26):
+    for number in range(half, 26, 2):
         doomed = lambda: add(place, told, Doomed(number), f"k{number}", 6)  # noqa: B023, E731
         os.waitpid(apart(doomed), 0)
 
 
-def failing(place: str, told: int) -> None:
+def failing(place: str, told: int, half: int) -> None:
     """The disk refuses every call in turn; that process gives up, and another one goes on."""
-    for number in range(1, 16):
+    for number in range(half, 16, 2):
         fails = lambda: add(place, told, Doomed(number, errno.EIO), f"e{number}", 6)  # noqa: B023, E731
         os.waitpid(apart(fails), 0)
         os.waitpid(apart(lambda: add(place, told, Host(), f"o{number}", 1)), 0)  # noqa: B023
 
 
-def restarting(place: str, told: int) -> None:
+def restarting(place: str, told: int, half: int) -> None:
     """Each process finds the machine restarted, and dies a little later than the one before."""
-    for number in range(1, 26):
+    for number in range(half, 26, 2):
         os.write(told, f"{RESTARTED}\n".encode())
         host = Doomed(number, boot=f"{number:036d}")
         os.waitpid(apart(lambda: add(place, told, host, f"r{number}", 6)), 0)  # noqa: B023
@@ -128,10 +129,10 @@ def compact_all(place: str, host: Host) -> None:
             pass
 
 
-def compacting(place: str, told: int) -> None:
+def compacting(place: str, told: int, half: int) -> None:
     """Jobs are purged and the log is compacted, by processes that die before each call in turn."""
     queueview.FileLog = partial(FileLog, segment_bytes_max=SEGMENT_BYTES_MAX)  # type: ignore[misc, assignment]
-    for number in range(1, 32, 3):
+    for number in range(3 * half - 2, 32, 6):
         os.waitpid(apart(lambda: live_and_be_forgotten(place, told, str(number))), 0)  # noqa: B023
         beside = [
             apart(lambda: compact_all(place, Doomed(number))),  # noqa: B023
@@ -147,6 +148,6 @@ SCENES = {
 }
 
 if __name__ == "__main__":
-    scene, place, told = sys.argv[1:]
+    scene, half, place, told = sys.argv[1:]
     Queue(place).close()
-    SCENES[scene](place, os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    SCENES[scene](place, os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), int(half))
