@@ -4,9 +4,14 @@ whether such a directory can be trusted."""
 from __future__ import annotations
 
 import os.path
+import re
 
 from queuectl.errors import NotFound, QueuectlError
 from queuectl.host import Host
+
+OUTPUT_RUNS = 1000
+"""So many tokens have a directory for their output."""
+_OUTPUT = re.compile(r"(.+)\.([1-9][0-9]*)\.(?:out|err)")
 
 
 class Home:
@@ -55,11 +60,16 @@ class Home:
     def output_directory(self, token: int) -> str:
         """Shared by hundreds of attempts: one for each job would take most of its start, because
         file systems lay new directories far apart."""
-        return os.path.join(self.output, str(token // 1000))
+        return os.path.join(self.output, str(token // OUTPUT_RUNS))
 
     def output_file(self, job: str, token: int, stream: str) -> str:
         """Where the attempt `token` of `job` writes; `stream` is `out` or `err`."""
         return os.path.join(self.output_directory(token), f"{job}.{token}.{stream}")
+
+    def run_of(self, name: str) -> tuple[str, int] | None:
+        """(job, token) of the attempt that writes to the file of that name; None for any other."""
+        found = _OUTPUT.fullmatch(name)
+        return (found[1], int(found[2])) if found else None
 
     def worker_lock(self, worker: str) -> str:
         """Locked as long as the worker lives."""

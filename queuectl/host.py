@@ -193,6 +193,8 @@ class Host(Processes):
             return False
         return True
 
+    remove_directory = staticmethod(os.rmdir)
+
     def remove_tree(self, path: str) -> None:
         import shutil
 

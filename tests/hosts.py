@@ -68,6 +68,7 @@ DISK_CALLS = (
     "truncate",
     "rename",
     "unlink",
+    "remove_directory",
     "sync_directory",
     "reserve",
 )

@@ -98,7 +98,8 @@ Examples:
 def purge(app: App, /, names: tuple[str, ...], **given: Any) -> None:
     """Forget dead jobs.
 
-    Their ids may be used again, and their history stays in the log.
+    Their ids may be used again, and their history stays in the log. What they have printed is
+    deleted when a worker next tidies up, within the hour, or by log compact.
     """
     from queuectl.cli.verbs import Verb, change_chosen
     from queuectl.jobqueue import Queue

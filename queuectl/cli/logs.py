@@ -39,7 +39,8 @@ def logs(
     """Print what a job has printed.
 
     It comes as it is into a pipe, and without control characters onto a terminal. With --json it is
-    text, of both streams.
+    text, of both streams. It is there as long as the job is: what a forgotten or purged job has
+    printed is deleted when a worker next tidies up, within the hour, or by log compact.
     """
     if as_json and follow:
         raise Invalid("--json is one document, printed at once: leave out --follow")

@@ -144,6 +144,20 @@ class JobTable:
         for job in self.rows.values():
             yield job.spec.offset
 
+    def began(self, job: str) -> int:
+        """The offset that enqueued the job with exactly this id; 0 where there is none. None is
+        brought into memory for it."""
+        self.settle()
+        found = self.rows.get(job)
+        if found is not None or self.base is None:
+            return found.spec.offset if found is not None else 0
+        try:
+            offset = self.base.began(job)
+        except Spoiled:
+            self._start_over()
+            return self.began(job)
+        return 0 if offset in self.hidden else offset
+
     def get(self, job: str) -> Job | None:
         found = self.rows.get(job)
         if found is None and self.base is not None:

@@ -96,13 +96,21 @@ class Snapshot:
 
     def find(self, id: str) -> Job | None:
         """The job with that id; None where there is none."""
-        gone: set[int] = set()
-        for table in self._tables:
-            gone |= table.gone
+        table, number = self._locate(id)
+        return _job(table, number) if number else None
+
+    def began(self, id: str) -> int:
+        """The offset that enqueued the job with that id; 0 where there is none."""
+        return self._locate(id)[1]
+
+    def _locate(self, id: str) -> tuple[Table, int]:
+        """The table that has the job, and its number there; 0 where there is none."""
+        for index, table in enumerate(self._tables):
             number = table.number(id)
             if number is not None:
-                return None if number in gone else _job(table, number)
-        return None
+                newer = self._tables[: index + 1]
+                return table, 0 if any(number in one.gone for one in newer) else number
+        return table, 0
 
     def ids(self, start: str, hidden: Collection[int]) -> Iterator[str]:
         """The ids that start so, but for jobs enqueued at one of the offsets in `hidden`."""

@@ -1,5 +1,6 @@
-"""Tidying a queue up, as its settings say: forgets old jobs, keeps a snapshot, compacts the log and
-lets the archive expire. Workers have it done now and then, people whenever they like.
+"""Tidying a queue up, as its settings say: forgets old jobs, deletes what jobs printed
+that are gone, keeps a snapshot, compacts the log and lets the archive expire. Workers have it
+done now and then, people whenever they like.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from queuectl.domain.retention import Overdue, retentions
 from queuectl.engines.file.compaction import Rewriting
 from queuectl.errors import NotFound, Rejected
 from queuectl.jobqueue import Queue
+from queuectl.runtime.clearing import Cleared, clear
 from queuectl.runtime.compacting import compact, expire, is_worthwhile
 
 _FORGET_AT_A_TIME = 1_000
@@ -21,6 +23,7 @@ class Tidied(NamedTuple):
 
     forgotten: int
     """Jobs."""
+    cleared: Cleared
     rewritten: list[Rewriting]
     expired: int
     """Files of the archive."""
@@ -45,18 +48,19 @@ def tidy(
         raise queue.damage
     overdue = list(_overdue(queue))
     forgotten = len(overdue) if dry_run else _forget(queue, overdue)
+    without = [job.offset for job in overdue] if dry_run else ()
+    cleared = clear(queue, without=without, dry_run=dry_run)
     if not dry_run:
         # First this, so that compaction takes out only what a start need not read.
         queue.keep_snapshot()
     rewritten = []
     if not idly or is_worthwhile(queue):
-        without = [job.offset for job in overdue] if dry_run else ()
         for rewriting in compact(
             queue, thrifty=thrifty, dry_run=dry_run, without=without, progress=progress
         ):
             rewritten.append(rewriting)
             tell(rewriting)
-    return Tidied(forgotten, rewritten, expire(queue, dry_run=dry_run))
+    return Tidied(forgotten, cleared, rewritten, expire(queue, dry_run=dry_run))
 
 
 def _overdue(queue: Queue) -> Iterator[Overdue]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from queuectl.domain import commands as c
 from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
+from queuectl.runtime.output import Output
 
 SEGMENT_BYTES = 20_000
 READING = (
@@ -91,7 +93,7 @@ def test_the_document(old: Shell) -> None:
     document = old.ok("log", "compact", "--json").json
     assert set(document) == {
         *("dry_run", "bytes_before", "bytes_after", "events_removed", "archives", "rewritten"),
-        *("forgotten", "expired"),
+        *("forgotten", "output_files", "output_bytes", "expired"),
     }
     rows = document["rewritten"]
     assert sum(row["events_removed"] for row in rows) == document["events_removed"] > 500
@@ -113,6 +115,28 @@ def test_what_the_settings_do_not_keep_goes_first(old: Shell) -> None:
     assert [job["id"] for job in left] == [f"job{number}" for number in range(199, 150, -10)]
     assert len(old.ok("history", "job9").lines) == 4
     assert old.ok("log", "verify")
+
+
+def test_what_a_purged_job_has_printed_goes_with_it(old: Shell) -> None:
+    with Queue(old.data) as queue:
+        queue.enqueue("echo hello", id="talker")
+        (claim,) = queue.turn([], worker="w", slots=[1])
+        output = Output(queue.home, queue.host, "talker", claim.offset)
+        os.write(output.out, b"hello\n")
+        output.close()
+        end = c.Finish(job="talker", token=claim.offset, now=queue.now(), exit_code=0)
+        queue.turn([end], worker="w", slots=[])
+    assert old.ok("log", "compact", "--json").json["output_files"] == 0
+    assert old.ok("logs", "talker").out == "hello\n"
+    with Queue(old.data) as queue:
+        queue.prune("talker")
+    assert "would delete 2 output files (6B)" in old.ok("log", "compact", "--dry-run").err
+    document = old.ok("log", "compact", "--json").json
+    assert (document["output_files"], document["output_bytes"]) == (2, 6)
+    answer = old("logs", "talker")
+    assert (answer.code, answer.out) == (3, "")
+    assert "there is no job 'talker'" in answer.err
+    assert "job.pruned" in old.ok("history", "talker").out
 
 
 def test_the_archive_ends_where_the_setting_says(old: Shell) -> None:

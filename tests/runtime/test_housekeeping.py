@@ -15,11 +15,13 @@ from queuectl import Queue
 from queuectl.domain import commands as c
 from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
+from queuectl.runtime.clearing import Cleared
 from queuectl.runtime.compacting import is_worthwhile
 from queuectl.runtime.housekeeping import keep_house
-from queuectl.runtime.tidying import tidy
+from queuectl.runtime.tidying import Tidied, tidy
 
 DAY_S = 86_400
+NOTHING = Tidied(0, Cleared(0, 0), [], 0)
 
 
 def play(queue: Queue, ids: list[str], *, reason: str = "") -> None:
@@ -129,11 +131,11 @@ def test_a_round_compacts_unasked_once_a_tenth_of_the_jobs_in_the_log_are_gone(
     with in_small_files(tmp_path, host) as queue:
         play(queue, [f"job{number:02}" for number in range(21)])
         queue.prune("job00", "job01", reason="by hand")
-        assert tidy(queue, idly=True) == (0, [], 0)
+        assert tidy(queue, idly=True) == NOTHING
         queue.prune("job02", reason="by hand")
         assert tidy(queue, idly=True).rewritten
         queue.prune("job03", reason="by hand")
-        assert tidy(queue, idly=True) == (0, [], 0), "only what has gone since counts"
+        assert tidy(queue, idly=True) == NOTHING, "only what has gone since counts"
         # A cache and nothing more: where it is spoiled, the log is looked at once in vain.
         (tmp_path / "log" / "COMPACTING").write_bytes(b"?" * 21)
         assert tidy(queue, idly=True).rewritten

@@ -6,7 +6,7 @@ that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest.mock import patch
@@ -26,6 +26,7 @@ from queuectl.events.vocabulary import Event
 from queuectl.projections.obsolescence import Obsolescence
 from queuectl.projections.state import State
 from queuectl.projections.workers import WorkerRow
+from queuectl.runtime import clearing
 from queuectl.runtime.upkeep import Upkeep
 
 Bug = Callable[[], AbstractContextManager[Any]]
@@ -219,14 +220,24 @@ def cursors_ignored() -> AbstractContextManager[Any]:
 def ended_jobs_forgotten() -> AbstractContextManager[Any]:
     """Events of jobs leave the log that nobody has purged."""
 
-    def begin(self: Obsolescence, state: State) -> None:
-        right(self, state)
+    def begin(self: Obsolescence, state: State, without: Collection[int]) -> None:
+        right(self, state, without)
         for job in state.jobs.select():
             if not job.live:
                 self._begins[job.spec.offset] = 0
 
     right = Obsolescence.__init__
     return patch.object(Obsolescence, "__init__", begin)
+
+
+def output_of_ended_jobs_deleted() -> AbstractContextManager[Any]:
+    """What jobs have printed is deleted as soon as they have ended."""
+
+    def is_gone(state: State, id: str, token: int, without: object) -> bool:
+        job = state.jobs.get(id)
+        return job is None or not job.live
+
+    return patch.object(clearing, "is_gone", is_gone)
 
 
 def spoiled_snapshots_believed() -> AbstractContextManager[Any]:
@@ -262,6 +273,7 @@ BUGS: dict[Bug, tuple[str, ...] | None] = {
     sources_removed_first: None,
     cursors_ignored: None,
     ended_jobs_forgotten: None,
+    output_of_ended_jobs_deleted: None,
     spoiled_snapshots_believed: None,
 }
 """Each with the storm that brings it out soonest; None for the ordinary mixture."""

@@ -3,6 +3,7 @@ behaves, and the worker's own helper, which is the real code."""
 
 from __future__ import annotations
 
+import os
 import signal
 from random import Random
 
@@ -11,6 +12,7 @@ from machine import INIT, Process
 from oracle import Oracle
 
 from queuectl.errors import Conflict, Damaged, Newer, QueuectlError
+from queuectl.home import Home
 from queuectl.jobqueue import Queue
 from queuectl.runtime import housekeeping
 
@@ -22,6 +24,20 @@ _BEHAVIOURS = ("", "", "", "fails", "flaky", "deaf", "leaves", "escapes", "kills
 def open_queue(process: Process, oracle: Oracle) -> Queue:
     """The queue as that process has it."""
     return Queue(PLACE, host=SimulatedHost(process, Programs(oracle)))
+
+
+class TidyingHost(SimulatedHost):
+    """Tells the oracle whose output it deletes."""
+
+    def __init__(self, process: Process, oracle: Oracle) -> None:
+        super().__init__(process, Programs(oracle))
+        self._oracle = oracle
+
+    def unlink(self, path: str) -> None:  # type: ignore[override]
+        run = Home(PLACE).run_of(os.path.basename(path))
+        if run is not None:
+            self._oracle.deletes(*run)
+        super().unlink(path)
 
 
 def command(chance: Random) -> str:
@@ -44,7 +60,7 @@ class Programs:
 
     def _keep_house(self, process: Process) -> None:
         try:
-            with open_queue(process, self._oracle) as queue:
+            with Queue(PLACE, host=TidyingHost(process, self._oracle)) as queue:
                 housekeeping.keep_house(queue)
         except (Damaged, Conflict, Newer):
             raise

@@ -212,6 +212,12 @@ class SimulatedHost(Host):
         self.disk.add(path, Directory())
         return True
 
+    def remove_directory(self, path: str) -> None:  # type: ignore[override]
+        self._step("remove_directory", path)
+        if self.disk.list(path):
+            raise failed(errno.ENOTEMPTY, path)
+        self.disk.remove(path)
+
     def remove_tree(self, path: str) -> None:
         for name in self.names(path):
             self.remove_tree(os.path.join(path, name))

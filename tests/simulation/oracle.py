@@ -62,6 +62,8 @@ class Oracle:
         """Ids of jobs of which somebody was told that they were not accepted."""
         self.compacted: set[int] = set()
         """Events that somebody has missed in the log."""
+        self.deleted = 0
+        """Files of output that were to be deleted."""
         self.cursor: int | None = None
         """How far somebody has read who needs all of it; None where there is nobody."""
         self._stopped: set[str] = set()
@@ -253,6 +255,13 @@ class Oracle:
     def joined(self, token: int, process: Process) -> None:
         """Another process belongs to that run."""
         self._runs[token].processes.append(process)
+
+    def deletes(self, id: str, token: int) -> None:
+        """Somebody deletes what that run has printed: nobody can ask for it any more."""
+        job = self.jobs.get(id)
+        if token > len(self.history) or (job is not None and job.enqueued < token):
+            raise Violation(f"the output of run {token} of {id} is deleted, and there is the job")
+        self.deleted += 1
 
     @property
     def runs(self) -> int:

@@ -193,6 +193,7 @@ class World:
             "acknowledgements checked": oracle.acknowledged,
             "runs of jobs": oracle.runs,
             "events compacted away": len(oracle.compacted),
+            "output files deleted": oracle.deleted,
             "kills": counts["kill"],
             "power cuts": counts["power"],
             "errors and short writes": counts["error"] + counts["short"],

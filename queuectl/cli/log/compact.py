@@ -32,10 +32,10 @@ def compact(app: App, dry_run: bool, thrifty: bool, as_json: bool) -> None:
     """Take what nobody needs any more out of the log.
 
     First the jobs are forgotten that the settings do not keep any longer (retain-…), as a worker
-    does once an hour. What goes is the events of forgotten jobs and of workers that are gone; no
-    other answer changes by it. Every file that is changed is put into the archive first, as it was,
-    so that the history of a job stays complete, for as long as archive-retention says. Others may
-    use the queue meanwhile.
+    does once an hour, and what forgotten and purged jobs have printed is deleted. What goes out of
+    the log is the events of those jobs and of workers that are gone; no other answer changes by it.
+    Every file that is changed is put into the archive first, as it was, so that the history of a
+    job stays complete, for as long as archive-retention says. Others may use the queue meanwhile.
     """
     from queuectl.runtime.tidying import tidy
 
@@ -54,7 +54,12 @@ def compact(app: App, dry_run: bool, thrifty: bool, as_json: bool) -> None:
         }
         if as_json:
             rows = [rewriting._asdict() for rewriting in done.rewritten]
-            counts = {"forgotten": done.forgotten, "expired": done.expired}
+            counts = {
+                "forgotten": done.forgotten,
+                "output_files": done.cleared.files,
+                "output_bytes": done.cleared.bytes,
+                "expired": done.expired,
+            }
             emit({"dry_run": dry_run, **totals, **counts, "rewritten": rows})
             return
         for sentence in _sentences(done, totals, dry_run):
@@ -74,6 +79,11 @@ def _sentences(done: Any, totals: dict[str, int], dry_run: bool) -> Iterator[str
         jobs = counted(done.forgotten, "job")
         verb = "would forget" if dry_run else "forgot"
         yield f"{verb} {jobs} that the settings do not keep any longer"
+    if done.cleared.files:
+        files = counted(done.cleared.files, "output file")
+        size = format_size(done.cleared.bytes)
+        verb = "would delete" if dry_run else "deleted"
+        yield f"{verb} {files} ({size}) of jobs that there are no more"
     if done.rewritten:
         text = (
             f"{format_size(totals['bytes_before'])} -> {format_size(totals['bytes_after'])},"
