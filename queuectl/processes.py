@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from queuectl import spawning
@@ -119,6 +120,17 @@ class Processes:
         marked = {pid for pid in pids if _is_marked(f"/proc/{pid}", markers, paths)}
         running = {pid: process for pid in pids if (process := _process(pid))}
         return list((marked | _members(running, marked, sessions)) - {os.getpid()})
+
+    def is_open_elsewhere(self, path: str) -> bool:
+        """Whether a process has another file open whose name, and whose directory's name, are the
+        same: one of the two is a copy. Only Linux tells."""
+        ending = os.sep + os.sep.join(os.path.realpath(path).split(os.sep)[-2:])
+        return any(
+            name.endswith(ending) and not _is_same(file, path)
+            for pid in (os.listdir("/proc") if _LINUX else ())
+            if pid.isdigit()
+            for file, name in _open_files(f"/proc/{pid}")
+        )
 
     def is_marked(self, pid: int, markers: Sequence[str], lock_path: str) -> bool:
         """Whether `processes_of` would find that process."""
@@ -255,10 +267,32 @@ def _is_marked(process: str, markers: Sequence[str], lock_paths: Container[str])
     try:
         with open(f"{process}/environ", "rb") as file:
             environment = b"\0" + file.read()
-        if all(b"\0%b\0" % marker.encode() in environment for marker in markers):
-            return True
-        return any(
-            os.readlink(f"{process}/fd/{fd}") in lock_paths for fd in os.listdir(f"{process}/fd")
-        )
     except OSError:
+        return False
+    if all(b"\0%b\0" % marker.encode() in environment for marker in markers):
+        return True
+    return any(name in lock_paths for _, name in _open_files(process))
+
+
+def _open_files(process: str) -> Iterator[tuple[str, str]]:
+    """What a process has open, as far as it lives and may be looked at: (where to look at it, its
+    path)."""
+    try:
+        fds = os.listdir(f"{process}/fd")
+    except OSError:
+        return
+    for file in (f"{process}/fd/{fd}" for fd in fds):
+        with suppress(OSError):  # closed meanwhile
+            yield file, os.readlink(file)
+
+
+def _is_same(file: str, path: str) -> bool:
+    """Whether both are one file, or the first is none any more."""
+    try:
+        one = os.stat(file)
+    except OSError:
+        return True
+    try:
+        return os.path.samestat(one, os.stat(path))
+    except FileNotFoundError:
         return False

@@ -23,6 +23,7 @@ from queuectl.runtime.presence import read_trace, remove_run_files, session_of
 _KILLS_MAX = 20
 _KILL_PAUSE_S = 0.002
 _STOPPED = "its worker stopped renewing the lease"
+_COPIED = "this queue is a copy, and the run goes on for the other one"
 _OUT_OF_STEP_S = 5.0
 """A watcher that itself did not look for so long has no say in who was silent meanwhile."""
 
@@ -115,11 +116,15 @@ class Upkeep:
         queue = self._queue
         jobs = list(row.holding.values())
         if jobs and row.boot == self._boot:
-            jobs = self._end_processes(row, jobs)
+            if self._host.is_open_elsewhere(queue.home.worker_lock(row.id)):
+                # Its processes are not ours to end, nor have they failed.
+                reason = _COPIED
+            else:
+                jobs = self._end_processes(row, jobs)
         now = queue.now()
         endings = [
             c.Expire(job=job.id, token=job.token, now=now, reason=reason)
-            if row.boot != self._boot or self._has_begun(row, job)
+            if row.boot != self._boot or (reason != _COPIED and self._has_begun(row, job))
             else c.Release(job=job.id, token=job.token, now=now, reason=reason)
             for job in jobs
         ]

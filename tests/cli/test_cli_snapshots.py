@@ -20,7 +20,7 @@ CHANGING = {
 JOBS = ("good", "bad", "gone", "later", "runs", "purged", "nobody")
 CHOICES = ("--all --dry-run", "--queue mail --dry-run", "bad --dry-run", "gone --dry-run")
 ARGUMENTS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("show", "logs", "history"), JOBS),
+    **dict.fromkeys(("show", "logs", "history", "proof"), JOBS),
     **dict.fromkeys(("cancel", "retry", "dlq retry", "dlq purge"), CHOICES),
     "wait": tuple(f"{job} --timeout 0" for job in JOBS),
     "config get": ("max-retries", "lease"),

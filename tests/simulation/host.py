@@ -399,6 +399,10 @@ class SimulatedHost(Host):
         # The rules for sessions are the real ones.
         return sorted((marked | processes._members(told, marked, sessions)) - {self.process.pid})
 
+    def is_open_elsewhere(self, path: str) -> bool:
+        self._step("is_open_elsewhere", path)
+        return False  # there is one queue, and no copy of it
+
     def is_stranger(self, pid: int) -> bool:
         self._step("is_stranger", pid)
         process = self.machine.processes.get(pid)
