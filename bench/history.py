@@ -122,7 +122,7 @@ def _end(
     if chance.random() < 0.93:
         return [v.JobCompleted(exit_code=0, **run)]
     failed = v.JobFailed(exit_code=1, reason="exit", error="convert: unable to open image", **run)
-    if attempt == 3 or chance.random() < 0.1:
+    if attempt == 3:
         return [failed, v.JobDead(job=job, attempt=attempt, error=failed.error)]
     due = instants.from_us(now_us + 2_000_000)
     return [failed, v.JobRetried(job=job, attempt=attempt, run_at=due, delay_ms=2000)]

@@ -88,6 +88,12 @@ class Disproved(QueuectlError):
     exit_code = 7
 
 
+class Altered(QueuectlError):
+    """A file is not what was exported: changed, or cut short."""
+
+    exit_code = 7
+
+
 class Newer(QueuectlError):
     """The data was written by a newer queuectl."""
 

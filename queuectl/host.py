@@ -143,6 +143,19 @@ class Host(Processes):
         """A new private file to append to; fails where one exists."""
         return self.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
 
+    def memory_file(self, pieces: Iterable[bytes]) -> int:
+        """A file that is on no disk, and gone once it is closed."""
+        fd = os.memfd_create("queuectl", os.MFD_CLOEXEC)
+        for piece in pieces:
+            while piece:
+                piece = piece[os.write(fd, piece) :]
+        return fd
+
+    def path_of(self, fd: int) -> str:
+        """A path by which this process can open what it has open once more, whatever has become of
+        its name."""
+        return f"/proc/self/fd/{fd}"
+
     read_at = staticmethod(os.pread)
     write = staticmethod(os.write)
     write_at = staticmethod(os.pwrite)
@@ -152,6 +165,7 @@ class Host(Processes):
     fdatasync = staticmethod(getattr(os, "fdatasync", os.fsync))
     truncate = staticmethod(os.ftruncate)
     rename = staticmethod(os.rename)
+    link = staticmethod(os.link)
     unlink = staticmethod(os.unlink)
 
     def write_all(self, fd: int, data: bytes) -> None:
@@ -184,6 +198,10 @@ class Host(Processes):
             return os.listdir(path)
         except FileNotFoundError:
             return []
+
+    def make_private(self, fd: int) -> None:
+        """Let nobody else read or write an open file."""
+        os.fchmod(fd, 0o600)
 
     def make_directory(self, path: str) -> bool:
         """A private directory, whatever the umask; False where one was already there."""

@@ -12,6 +12,7 @@ from typing import Self
 from queuectl import instants
 from queuectl.domain.job import Job
 from queuectl.engines.file import FileLog
+from queuectl.engines.file.pinning import Pinned, pin
 from queuectl.engines.tables import Spoiled
 from queuectl.errors import Compacted, Damaged, QueuectlError
 from queuectl.events import vocabulary as v
@@ -187,24 +188,35 @@ class QueueView:
         told = itertools.chain.from_iterable(runs.of([list(events)]))
         return sorted(told, key=lambda run: run.token)
 
-    def events(self, after: int = 0) -> Iterator[list[v.Event]]:
-        """Every event with an offset above `after`, oldest first, in pieces.
+    def events(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[v.Event]]:
+        """Every event with an offset above `after`, oldest first, in pieces; those included that
+        compaction took out, as `Log.read_originals` says.
 
         Raises `Damaged` as `catch_up` does; `salvage` ends there instead.
         """
         try:
-            yield from self.log.read(after)
+            yield from self.log.read_originals(after, missing)
         except Damaged as damage:
             if not self._salvage:
                 raise
             self.damage = damage
 
-    def all_runs(self) -> Iterator[list[Run]]:
-        """Every run of every job, as `projections.runs.of` tells them from `events`."""
-        return runs.of(self.events(), self._find)
+    def identity(self) -> str:
+        """What tells its log from every other; empty where that is not begun, or cannot say."""
+        return self.log.segments.log_of_first() if isinstance(self.log, FileLog) else ""
 
-    def _find(self, job: str, offset: int) -> v.JobEnqueued | None:
-        """What a job was as of an offset, though it was over then."""
+    def pinned(self) -> Pinned | None:
+        """The events as files for another program to read; None where they do not stand in files
+        as they were, every one of them."""
+        return pin(self.log) if isinstance(self.log, FileLog) else None
+
+    def all_runs(self, events: Iterable[list[v.Event]] | None = None) -> Iterator[list[Run]]:
+        """Every run of every job, as `projections.runs.of` tells them; of other events than all
+        those that `events` gives."""
+        return runs.of(self.events() if events is None else events, self.find_spec)
+
+    def find_spec(self, job: str, offset: int) -> v.JobEnqueued | None:
+        """What a job was as of an offset, though it was over then; None where nobody knows."""
         now = self.state.jobs.get(job)
         if now is not None and now.spec.offset < offset:
             return now.spec

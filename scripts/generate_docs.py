@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: `docs/events.md` and `docs/cli.md`.
+"""Writes what is made from the code: `docs/events.md`, `docs/events.schema.json`, `docs/cli.md`.
 
     python scripts/generate_docs.py           writes them
     python scripts/generate_docs.py --check   exits 1, naming them, if they are stale
@@ -9,8 +9,7 @@ the commands: change it there.
 
 from __future__ import annotations
 
-import ast
-import inspect
+import json
 import os
 import sys
 import textwrap
@@ -27,7 +26,7 @@ import msgspec  # noqa: E402
 
 from queuectl import errors  # noqa: E402
 from queuectl.domain import settings  # noqa: E402
-from queuectl.events import codec, vocabulary  # noqa: E402
+from queuectl.events import codec, schema, vocabulary  # noqa: E402
 
 WIDTH = 88
 _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "true or false"}
@@ -59,6 +58,7 @@ def main(arguments: list[str]) -> int:
 def pages() -> Iterator[tuple[str, str]]:
     """(path, content) of every generated page."""
     yield "docs/events.md", events_page()
+    yield "docs/events.schema.json", json.dumps(schema.json_schema(), indent=2) + "\n"
     yield "docs/cli.md", cli_page()
 
 
@@ -85,7 +85,7 @@ def events_page() -> str:
         "## Fields that many events share\n",
     ]
     for base, title in _SHARED.items():
-        parts += [f"### {title}\n", _first_paragraph(base) + "\n"]
+        parts += [f"### {title}\n", schema.summary(base) + "\n"]
         parent = base.__mro__[1]
         if parent in _SHARED:
             parts.append(f"All of [{_SHARED[parent].lower()}](#{_anchor(_SHARED[parent])}), and:\n")
@@ -97,7 +97,7 @@ def events_page() -> str:
         carries = f"[{_SHARED[base].lower()}](#{_anchor(_SHARED[base])})"
         parts += [
             f"### {vocabulary.wire_name(kind)}\n",
-            _first_paragraph(kind) + "\n",
+            schema.summary(kind) + "\n",
             f"Fields: those of {carries}" + (", and:\n" if own else ".\n"),
             own,
         ]
@@ -117,7 +117,7 @@ def _list_of(kinds: tuple[type, ...]) -> str:
     rows = ["| event | meaning |", "|---|---|"]
     for kind in kinds:
         name = vocabulary.wire_name(kind)
-        rows.append(f"| [`{name}`](#{_anchor(name)}) | {_first_paragraph(kind)} |")
+        rows.append(f"| [`{name}`](#{_anchor(name)}) | {schema.summary(kind)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -127,26 +127,11 @@ def _table(kind: type) -> str:
     defaults = {field.name: field for field in msgspec.structs.fields(kind)}
     rows = [
         f"| `{name}` | {_type_name(hints[name])} | {_default(defaults[name])} | {meaning} |"
-        for name, meaning in _field_docs(kind).items()
+        for name, meaning in schema.field_docs(kind).items()
     ]
     if not rows:
         return ""
     return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows]) + "\n"
-
-
-def _field_docs(kind: type) -> dict[str, str]:
-    """What the source says below each field that `kind` itself declares."""
-    tree = ast.parse(inspect.getsource(kind)).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    docs = {}
-    for field, below in zip(tree.body, [*tree.body[1:], None], strict=True):
-        if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
-            continue
-        name = field.target.id
-        if not (isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)):
-            raise SystemExit(f"{kind.__name__}.{name} has no docstring")
-        docs[name] = " ".join(str(below.value.value).split())
-    return docs
 
 
 def _type_name(hint: Any) -> str:
@@ -168,10 +153,6 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
             return f"`{str(field.default).lower()}`"
         case _:
             return f"`{field.default}`"
-
-
-def _first_paragraph(kind: type) -> str:
-    return " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
 
 
 # ---- the command line
@@ -252,7 +233,7 @@ def _exit_codes() -> str:
     reasons: dict[int, list[str]] = {}
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, errors.QueuectlError):
-            reasons.setdefault(kind.exit_code, []).append(_first_paragraph(kind))
+            reasons.setdefault(kind.exit_code, []).append(schema.summary(kind))
     reasons[130] = ["It was interrupted (Ctrl-C)."]
     reasons[141] = ["Whoever was reading its output has gone."]
     rows = ["## Exit codes\n", "| code | meaning |", "|---|---|", "| 0 | All is well. |"]

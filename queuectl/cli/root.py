@@ -32,6 +32,8 @@ COMMANDS = {
     "config": "config:config",
     "stats": "stats:stats",
     "log": "log:log",
+    "export": "export:export",
+    "schema": "schema:schema",
     "doctor": "doctor:doctor",
 }
 ALIASES = {"metrics": "stats", "ls": "list"}

@@ -206,20 +206,27 @@ def decode(data: bytes, crc: int) -> tuple[list[Event], int]:
     `crc` is that of the line before the first. Raises `BadLine` at the first that does not
     verify, and `Newer` where a verified line is of a kind that this program does not know.
     """
+    crc = check(data, crc)
+    try:
+        return _decoder.decode_lines(data), crc
+    except msgspec.MsgspecError as error:
+        raise _unreadable(error) from None
+
+
+def check(data: bytes, crc: int) -> int:
+    """The crc of the last line in `data` (whole lines), all verified, for who need not know what
+    they say. Raises `BadLine`."""
     lines = data.split(b"\n")
     lines.pop()
     if not lines:
-        return [], crc
+        return crc
     start_crc = crc
     crcs = [crc := crc32(line[BODY:], crc) for line in lines]
     # All at once, and as text: a flipped case must not pass either. A loop takes twice as long.
     right = struct.pack(f">{len(crcs)}I", *crcs).hex("|", 4).replace("|", _START.decode())
     if b"".join([line[:BODY] for line in lines]) != _START + right.encode():
         _find_bad_line(lines, start_crc)
-    try:
-        return _decoder.decode_lines(data), crc
-    except msgspec.MsgspecError as error:
-        raise _unreadable(error) from None
+    return crc
 
 
 def _find_bad_line(lines: Sequence[bytes], crc: int) -> None:

@@ -60,8 +60,10 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     """The name of the machine that the worker ran on."""
     slot: int | None = None
     """The slot of the worker that it ran in, from 1."""
+    enqueued: int | None = None
+    """The offset of the event that enqueued the job: an id may be used again, this is not."""
     enqueued_at: str | None = None
-    """When the job was enqueued."""
+    """When that was."""
     runnable_at: str | None = None
     """From when on it could have run."""
     claimed_at: str | None = None
@@ -176,7 +178,7 @@ class Runs:
         if job is not None:
             spec = job.spec
             run.command, run.tags, run.priority = spec.command, spec.tags, spec.priority
-            run.enqueued_at = spec.at
+            run.enqueued, run.enqueued_at = spec.offset, spec.at
         return run
 
 

@@ -48,7 +48,10 @@ def test_it_is_gone_before_an_error_is_told(
     assert capsys.readouterr().err.endswith("\r\x1b[K")
 
 
-@pytest.mark.parametrize("words", ["log verify", "log compact", "proof job1", "enqueue true"])
+@pytest.mark.parametrize(
+    "words",
+    ["log verify", "log compact", "proof job1", "enqueue true", "export --to a.csv"],
+)
 def test_who_takes_long_shows_one(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:

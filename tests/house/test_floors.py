@@ -21,6 +21,7 @@ FLOORS = {
     "projections": 3,
     "queueview": 4,
     "jobqueue": 5,
+    "exports": 6,
     "runtime": 6,
     "cli": 7,
 }

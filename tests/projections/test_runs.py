@@ -65,7 +65,7 @@ def told(queue: Queue) -> list[Run]:
 
 
 def test_a_run_has_what_its_job_was_and_what_became_of_it(queue: Queue, host: SteadyHost) -> None:
-    queue.enqueue("make report", id="a", tags=["x", "y"], priority=7, queue="mail")
+    job = queue.enqueue("make report", id="a", tags=["x", "y"], priority=7, queue="mail")
     enqueued_at = queue.now()
     host.advance(2.5)
     claimed = claim(queue)
@@ -84,6 +84,7 @@ def test_a_run_has_what_its_job_was_and_what_became_of_it(queue: Queue, host: St
             worker=WORKER,
             host="lovelace",
             slot=3,
+            enqueued=job.spec.offset,
             enqueued_at=enqueued_at,
             runnable_at=enqueued_at,
             claimed_at=claimed.at,

@@ -147,13 +147,13 @@ class FileReader:
         """Whether the line that ends there is the one that was read there."""
         fd = self.segments.open(place.segment)
         try:
-            line = self._line_before(fd, place.position)
+            line = self.line_before(fd, place.position)
         finally:
             self.host.close(fd)
         # The crc of a line is that of all lines before it, too.
         return line.startswith(b'{"crc":"%08x","offset":%d,' % (place.crc, place.offset))
 
-    def _line_before(self, fd: int, position: int) -> bytes:
+    def line_before(self, fd: int, position: int) -> bytes:
         for size in (1 << 12, codec.PAYLOAD_BYTES_MAX + (1 << 12)):
             before = self.segments.read(fd, max(0, position - size), position)
             newline = before.rfind(b"\n", 0, -1)
@@ -219,7 +219,7 @@ class FileReader:
         segment, position, crc, offset = place
         seen = offset
         end = self._end(fd, segment, mark)
-        for piece in self._pieces(fd, position, end):
+        for piece in self.whole_lines(fd, position, end):
             try:
                 events, crc = codec.decode(piece, crc)
             except BadLine as bad:
@@ -265,7 +265,7 @@ class FileReader:
         """How many bytes of an open segment count."""
         return mark.position if segment == mark.segment else self.host.size(fd)
 
-    def _pieces(self, fd: int, position: int, end: int) -> Iterator[bytes]:
+    def whole_lines(self, fd: int, position: int, end: int) -> Iterator[bytes]:
         """The bytes of a segment in pieces of whole lines, up to the last newline."""
         size = _READ_BYTES
         while position < end:

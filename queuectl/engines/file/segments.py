@@ -74,6 +74,11 @@ class Segments(Shelf):
                 self._host.close(fd)
         return headers
 
+    def log_of_first(self) -> str:
+        """The identity of the log, as the first segment has it; empty where there is none."""
+        headers = self.headers(self.list()[:1]).values()
+        return next((header.log for header in headers if header), "")
+
     def sha256(self, fd: int, size: int) -> str:
         """SHA-256 of the first `size` bytes of an open segment."""
         # Only sealing needs it, and importing it costs every start 3 ms.

@@ -1,0 +1,138 @@
+"""`export`: events, jobs and runs as files of other programs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from queuectl import instants
+from queuectl.cli.parameters import pass_app
+from queuectl.cli.progress import Progress
+from queuectl.cli.root import App
+from queuectl.cli.text import printable
+from queuectl.errors import Invalid, PartlyDone
+
+_FORMATS = (
+    "parquet",
+    "csv",
+    "sqlite",
+    "duckdb",
+    "jsonl",
+    "cloudevents",
+    "chrome-trace",
+    "joblog",
+)
+
+
+class _Moment(click.ParamType[str]):
+    """An RFC 3339 time."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return instants.parse(value)
+        except (ValueError, OverflowError) as error:
+            self.fail(f"{value!r}: write it as 2026-11-22T14:00:00Z ({error})", param, ctx)
+
+
+_MOMENT = _Moment()
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  queuectl export --to runs.parquet --view runs
+  queuectl export --to queue.sqlite                      events, jobs and runs as tables
+  queuectl export --to - --format jsonl --view runs | jq 'select(.outcome == "failed")'
+  queuectl export --to trace.json                        for https://ui.perfetto.dev
+  queuectl export --to done.joblog && parallel --resume --joblog done.joblog < commands
+  queuectl export --to backup.jsonl --show-env           a whole queue, for queuectl import"""
+)
+@click.option("--to", metavar="FILE", required=True, help="Where to; - for standard output.")
+@click.option(
+    "--format",
+    "name",
+    type=click.Choice(_FORMATS),
+    help="What to write; by default what the ending of FILE says.",
+)
+@click.option(
+    "--view",
+    "views",
+    multiple=True,
+    type=click.Choice(["events", "jobs", "runs"]),
+    help="What to export; for sqlite and duckdb all of them unless some are named.",
+)
+@click.option("--since", type=_MOMENT, help="Only what began at this time or later.")
+@click.option("--until", type=_MOMENT, help="Only what began before this time.")
+@click.option("--show-env", is_flag=True, help="With the values given with --env, too.")
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@pass_app
+def export(
+    app: App,
+    to: str,
+    name: str | None,
+    views: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    show_env: bool,
+    force: bool,
+) -> None:
+    """Write events, jobs or runs as a file for other programs.
+
+    events: all that happened, as it stands in the log, with what compaction has put into the
+    archive. jobs: those there are, as they stand now. runs: one row for each run, with command,
+    outcome and figures. --since and --until choose events by their time, jobs by when they were
+    enqueued, runs by when they began.
+
+    FILE is there whole or not at all. From a damaged log comes what stands before the damage, and
+    exit code 6. parquet and duckdb need the extra: pip install 'queuectl[duckdb]'.
+    """
+    from queuectl.exports import formats
+    from queuectl.exports.source import Source
+    from queuectl.exports.target import Target
+
+    if name is None and to == "-":
+        raise Invalid("--to -: say with --format what to write")
+    format = formats.FORMATS[name] if name else formats.guessed(to)
+    chosen = _views(format, views)
+    with app.open() as queue, Progress(app) as progress:
+        times = {"since": since or "", "until": until or ""}
+        source = Source(queue, **times, show_env=show_env, progress=progress)
+        if to == "-":
+            formats.stream(source, format, chosen, sys.stdout.buffer.write)
+            sys.stdout.buffer.flush()
+        else:
+            with Target(to, queue.host, force=force) as target:
+                formats.export(source, format, chosen, target)
+        progress.clear()
+        _tell(app, source, to)
+
+
+def _views(format: Any, names: tuple[str, ...]) -> list[Any]:
+    """What to export. Raises `Invalid` where the format has no place for it."""
+    known = {view.name: view for view in format.views}
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise Invalid(f"--view {wrong[0]}: {format.name} is made of {', '.join(known)}")
+    if format.is_database:
+        return [view for view in format.views if not names or view.name in names]
+    if len(set(names)) > 1:
+        raise Invalid(f"--view: {format.name} holds one of them; sqlite and duckdb hold several")
+    return [known[names[0]] if names else format.views[0]]
+
+
+def _tell(app: App, source: Any, to: str) -> None:
+    for first, last, why in dict.fromkeys(source.gaps):
+        what = printable(why) or "they are not in the archive any more"
+        app.say(f"of events {first} to {last} only what the log has kept was exported: {what}")
+    damage = source.queue.damage
+    if damage is not None:
+        raise PartlyDone(
+            f"exported as far as event {damage.offset}, where the log is damaged: {damage.why} in"
+            f" {damage.file} at byte {damage.position}; queuectl log repair mends it"
+        )
+    if to != "-":
+        app.say(f"exported to {printable(to)}, as of event {source.through}")

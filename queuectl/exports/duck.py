@@ -1,0 +1,150 @@
+"""Parquet files and DuckDB databases, made by DuckDB; it reads the files of the log itself while
+their checksums are verified beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from queuectl.beside import begin
+from queuectl.engines.file.pinning import Pinned
+from queuectl.errors import Damaged, Newer, QueuectlError
+from queuectl.events import schema
+from queuectl.exports import dialects
+from queuectl.exports.dialects import HEADER
+from queuectl.exports.source import Source
+from queuectl.exports.target import Target, no_space
+from queuectl.exports.views import EVENTS, View
+
+_THREADS_MIN = 2
+"""With one alone it cuts Parquet into other pieces: the same input would give other bytes."""
+Make = Callable[[str], str]
+_encoder = msgspec.json.Encoder()
+
+
+def parquet(source: Source, views: Iterable[View], target: Target) -> None:
+    """One Parquet file of one view."""
+    (view,) = views
+    where = dialects.literal(target.making)
+    end = f") TO {where} (FORMAT parquet, USE_TMP_FILE false)"
+    with _connected(":memory:", target) as connection:
+        _fill(connection, source, view, target, lambda query: f"COPY ({query}{end}")
+
+
+def database(source: Source, views: Iterable[View], target: Target) -> None:
+    """A DuckDB database with a table for each view."""
+    with _connected(target.making, target) as connection:
+        for view in views:
+            begin = f"CREATE OR REPLACE TABLE {view.name} AS "
+            _fill(connection, source, view, target, begin.__add__)
+        connection.execute("CHECKPOINT")
+
+
+def _duckdb() -> ModuleType:
+    try:
+        import duckdb
+    except ModuleNotFoundError:
+        raise QueuectlError(
+            "this needs DuckDB, which is not installed: pip install 'queuectl[duckdb]'"
+        ) from None
+    return duckdb
+
+
+@contextmanager
+def _connected(path: str, target: Target) -> Iterator[Any]:
+    """A connection whose errors are told as ours."""
+    duckdb = _duckdb()
+    try:
+        with duckdb.connect(path, config={"autoinstall_known_extensions": False}) as connection:
+            threads = connection.execute("SELECT current_setting('threads')").fetchone()[0]
+            for setting, value in (
+                ("threads", max(threads, _THREADS_MIN)),
+                ("temp_directory", target.scratch),
+                ("enable_progress_bar", False),
+            ):
+                connection.execute(f"SET {setting} = {dialects.literal(value)}")
+            yield connection
+    except duckdb.Error as error:
+        raise _meant(error, target) from None
+
+
+def _fill(connection: Any, source: Source, view: View, target: Target, make: Make) -> None:
+    """Run the statement that `make` makes of the query for a view."""
+    pinned = source.queue.pinned() if view is EVENTS else None
+    try:
+        if pinned is not None:
+            _from_files(connection, source, pinned, make)
+        else:
+            lines = (_encoder.encode_lines(rows) for rows in source.rows(view))
+            query = f"SELECT * FROM {dialects.read_json([target.spool(lines)], view.columns)}"
+            if view is EVENTS:
+                query = _events_query(query, source)
+            _run(connection, make(query), lambda: None)
+    finally:
+        if pinned is not None:
+            pinned.close()
+
+
+def _from_files(connection: Any, source: Source, pinned: Pinned, make: Make) -> None:
+    """The same for events that DuckDB can read from the files of the log itself."""
+
+    def run(check: Callable[[], None]) -> None:
+        files = dialects.read_json(pinned.paths, EVENTS.columns)
+        query = f"SELECT * FROM {files} WHERE type <> '{HEADER}' AND {_wanted(source)}"
+        _run(connection, make(_events_query(query, source)), check)
+
+    try:
+        run(lambda: pinned.check(source.progress))
+    except Damaged as damage:
+        source.queue.damage = damage
+        # What it has made may have come from behind the damage.
+        run(lambda: None)
+
+
+def _wanted(source: Source) -> str:
+    conditions = [f'"offset" <= {source.through}']
+    if source.since:
+        conditions.append(f'"at" >= {dialects.literal(source.since)}')
+    if source.until:
+        conditions.append(f'"at" < {dialects.literal(source.until)}')
+    return " AND ".join(conditions)
+
+
+def _events_query(lines: str, source: Source) -> str:
+    """The table of events from their lines."""
+    columns = {key.name: dialects.filled(key) for key in EVENTS.columns}
+    # `error()` in a CASE would say it better, but beside it DuckDB does not keep the order of rows.
+    known = dialects.listed([*schema.event_types(), HEADER])
+    columns["type"] = f"type::ENUM({known})::VARCHAR AS type"
+    if not source.show_env:
+        columns["env"] = "list_transform(env, lambda pair: split_part(pair, '=', 1)) AS env"
+    return f"SELECT {', '.join(columns.values())} FROM ({lines})"
+
+
+def _run(connection: Any, statement: str, check: Callable[[], None]) -> None:
+    """Run a statement, and `check` beside it. Raises what `check` does first of all: then nothing
+    is to be believed of what came of the statement."""
+    outcome = begin(lambda: connection.execute(statement))
+    try:
+        check()
+        outcome()
+    except BaseException:
+        connection.interrupt()
+        with suppress(Exception):
+            outcome()
+        raise
+
+
+def _meant(error: Exception, target: Target) -> Exception:
+    text = str(error)
+    if "No space left" in text or "Disk quota exceeded" in text:
+        return no_space(target.directory)
+    if "to ENUM(" in text:
+        return Newer(
+            "the log holds an event of a kind that this queuectl does not know: use a newer one"
+        )
+    return QueuectlError(f"DuckDB could not write it: {text.splitlines()[0]}")

@@ -1,0 +1,142 @@
+"""What is exported: the events, jobs and runs of a queue, all of them or those of a time, with
+secrets hidden. Knows no formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+
+from queuectl.errors import Damaged
+from queuectl.events import vocabulary as v
+from queuectl.exports.views import EVENTS, JOBS, JobRow, View, job_row
+from queuectl.instants import Instant
+from queuectl.projections.runs import Run
+from queuectl.projections.state import State
+from queuectl.queueview import QueueView
+
+_PIECE = 1000
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
+
+
+class Source:
+    """What one export reads: a queue that was opened with `salvage`, as of now.
+
+    `since` and `until` choose events by when they were recorded, jobs by when they were enqueued,
+    and runs by when they began; empty for all. `progress` hears (events read, events in all).
+    """
+
+    def __init__(
+        self,
+        queue: QueueView,
+        *,
+        since: Instant = "",
+        until: Instant = "",
+        show_env: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> None:
+        self.queue = queue
+        self.since = since
+        self.until = until
+        self.show_env = show_env
+        self.progress = progress
+        self.log = queue.identity()
+        """What tells the log from every other."""
+        self.through = queue.log.head()
+        """The last event that is exported."""
+        self.gaps: list[tuple[int, int, str]] = []
+        """From which to which event the originals are not in the archive, and why."""
+
+    def rows(self, view: View) -> Iterator[list[Any]]:
+        """What a view holds, in pieces."""
+        if view is EVENTS:
+            return self.events()
+        return self.jobs() if view is JOBS else self.runs()
+
+    def events(self) -> Iterator[list[v.Event]]:
+        """Events in order, those included that compaction took out of the log."""
+        for events in self._all():
+            chosen = [event for event in events if self._is_wanted(event.at)]
+            if chosen:
+                yield chosen if self.show_env else _without_env(chosen)
+            elif self.until and events[-1].at >= self.until:
+                return
+
+    def runs(self) -> Iterator[list[Run]]:
+        """Runs in the order of their ends, and behind them those that have not ended."""
+        yield from self._chosen(
+            self.queue.all_runs(self._all()), lambda run: run.claimed_at or run.ended_at or ""
+        )
+
+    def jobs(self) -> Iterator[list[JobRow]]:
+        """The jobs that there are, in the order they were enqueued."""
+        rows: list[JobRow] = []
+        for job in self._state().jobs.select():
+            rows.append(job_row(job))
+            if len(rows) >= _PIECE:
+                yield from self._shown(rows)
+                rows = []
+        yield from self._shown(rows)
+
+    def _shown(self, rows: list[JobRow]) -> Iterator[list[JobRow]]:
+        if not self.show_env:
+            for row in rows:
+                row.env = _names(row.env)
+        return self._chosen([rows], lambda row: row.enqueued_at)
+
+    def _state(self) -> State:
+        """What is known of the queue, once the whole log has been checked; of a damaged one what
+        comes of the events before the damage. A snapshot may know more: it was made when all was
+        well, and does not tell."""
+        queue = self.queue
+        known = queue.state
+        try:
+            for events in queue.log.read():
+                self.progress(events[-1].offset, self.through)
+        except Damaged as damage:
+            queue.damage = damage
+        if queue.damage is None:
+            return known
+        state = State()
+        state.compactions = queue.log.compactions()
+        try:
+            for events in queue.log.read():
+                state.apply(events)
+        except Damaged:
+            pass
+        return state
+
+    def _all(self) -> Iterator[list[v.Event]]:
+        for events in self.queue.events(missing=self._miss):
+            if events[-1].offset > self.through:
+                events = [event for event in events if event.offset <= self.through]
+            if events:
+                self.progress(events[-1].offset, self.through)
+                yield events
+
+    def _miss(self, first: int, last: int, why: str) -> None:
+        self.gaps.append((first, last, why))
+
+    def _is_wanted(self, at: Instant) -> bool:
+        return at >= self.since and (not self.until or at < self.until)
+
+    def _chosen(self, pieces: Any, time_of: Callable[[Any], Instant]) -> Iterator[list[Any]]:
+        for rows in pieces:
+            chosen = [row for row in rows if self._is_wanted(time_of(row))]
+            if chosen:
+                yield chosen
+
+
+def _without_env(events: list[v.Event]) -> list[v.Event]:
+    return [
+        replace(event, env=_names(event.env))
+        if isinstance(event, v.JobEnqueued) and event.env
+        else event
+        for event in events
+    ]
+
+
+def _names(env: list[str] | None) -> list[str] | None:
+    return env and [pair.partition("=")[0] for pair in env]

@@ -1,0 +1,95 @@
+"""A queue in which something of everything happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hosts import Untroubled
+
+from queuectl import Queue
+from queuectl.domain import commands as c
+from queuectl.engines.file import FileLog
+from queuectl.events import vocabulary as v
+from queuectl.events.log import Batch
+
+SECRET = "s3cr=t“\u2028”"
+
+
+def play(place: Path) -> None:
+    """Let it happen there: in many segments, on a clock that stands still in between."""
+    host = Untroubled()
+    place.mkdir(mode=0o700)
+    for name in ("log", "run", "output"):
+        (place / name).mkdir(mode=0o700)
+    log = FileLog(str(place / "log"), host, segment_bytes_max=2500, archive=str(place / "archive"))
+    with Queue(place, host=host, log=log) as queue:
+        _play(queue, host)
+
+
+def _play(queue: Queue, host: Untroubled) -> None:
+    for worker in ("w1", "w2"):
+        started = v.WorkerStarted(worker=worker, host="lovelace", boot="b", pid=7, slots=4)
+        queue.transact(lambda started=started: [Batch([started])])
+    queue.set("backoff-base", "0.5")
+    queue.enqueue("make report", id="good", tags=["a", "b"], env={"TOKEN": SECRET}, priority=5)
+    queue.enqueue(argv=["printf", "%s\n", "two words"], id="argv", queue="mail", max_retries=1)
+    queue.enqueue("line 1\nline 2\t“,\"'", id="odd", max_retries=1)
+    queue.enqueue("sleep 99", id="slow", secret_env=["PASSWORD"])
+    work(queue, host, "w1", good="c", argv="f", odd="s", slow="r")
+    work(queue, host, "w2", slow="l")
+    queue.retry("argv", reason="“again”")
+    work(queue, host, "w2", argv="c", slow="x")
+    queue.enqueue("flaky", id="flaky", max_retries=3)
+    work(queue, host, "w1", flaky="f")
+    queue.cancel("flaky", reason="not needed")
+    queue.prune("flaky")
+    queue.enqueue("another", id="flaky")
+    queue.enqueue("true", id="late", delay="10d")
+    queue.pause("mail", reason="maintenance")
+    queue.resume("mail")
+    queue.pause("default")
+    queue.resume("default")
+    queue.enqueue_many([{"id": f"many{n}", "command": f"echo {n}"} for n in range(12)])
+    renewed = v.LeaseRenewed(worker="w1", until=queue.now())
+    queue.transact(lambda: [Batch([renewed])])
+    work(queue, host, "w1", flaky="")
+    queue.transact(lambda: [Batch([v.WorkerStopRequested(worker="w2", actor="ann@host1")])])
+    queue.transact(lambda: [Batch([v.WorkerStopped(worker="w2", reason="asked to")])])
+
+
+def work(queue: Queue, host: Untroubled, worker: str, **outcomes: str) -> None:
+    """Claim each of these jobs and end it so: (c)ompleted, (f)ailed, killed by a (s)ignal,
+    (r)eleased, (l)ost, cancelled while it runs (x); or let it run."""
+    host.advance(1.25)
+    now = queue.now()
+    claims = queue.submit(
+        [
+            c.Claim(job=job, now=now, worker=worker, slot=slot, until=now)
+            for slot, job in enumerate(outcomes, 1)
+        ]
+    )
+    host.advance(0.5)
+    for claim, outcome in zip(claims, outcomes.values(), strict=True):
+        assert isinstance(claim, v.JobClaimed)
+        token = claim.offset
+        if outcome == "x":
+            queue.cancel(claim.job, reason="called off")
+        for end in _ENDS.get(outcome, lambda **_: ())(job=claim.job, now=queue.now(), token=token):
+            queue.submit([end])
+    host.advance(1)
+
+
+def _finish(**more: Any) -> Callable[..., list[c.JobCommand]]:
+    return lambda **run: [c.Finish(run_ms=480, cpu_ms=20, stdout_bytes=7, **more, **run)]
+
+
+_ENDS: dict[str, Callable[..., Any]] = {
+    "c": _finish(exit_code=0),
+    "f": _finish(exit_code=3, reason="exit", error="“no”"),
+    "s": _finish(exit_code=None, reason="signal", error="killed by SIGUSR1: so"),
+    "r": lambda job, token, now: [c.Release(job=job, token=token, now=now, reason="stopping")],
+    "l": lambda job, token, now: [c.Expire(job=job, token=token, now=now, reason="it died")],
+    "x": lambda job, token, now: [c.Release(job=job, token=token, now=now, reason="cancelled")],
+}
