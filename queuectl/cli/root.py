@@ -33,6 +33,7 @@ COMMANDS = {
     "stats": "stats:stats",
     "log": "log:log",
     "export": "export:export",
+    "import": "importing:import_queue",
     "schema": "schema:schema",
     "doctor": "doctor:doctor",
 }

@@ -46,6 +46,7 @@ OWN_DOORS = {
     "cli/__init__.py": "its own standard output, when the reader of it has gone",
     "cli/anchors.py": "the file that --anchor names",
     "cli/enqueue.py": "the file that --file names",
+    "cli/importing.py": "the file that is named",
     "cli/proof.py": "the files that --to and --check name",
     "cli/progress.py": "how often a progress bar is drawn",
     "cli/status.py": "how often --watch draws",
