@@ -7,7 +7,18 @@ import os
 import sys
 import time
 
-from bench import calling, compacting, cycling, draining, enqueueing, folding, report, scale, waking
+from bench import (
+    calling,
+    compacting,
+    cycling,
+    draining,
+    enqueueing,
+    exporting,
+    folding,
+    report,
+    scale,
+    waking,
+)
 from bench.measure import Run
 
 _ROWS = [
@@ -19,6 +30,7 @@ _ROWS = [
     *waking.ROWS,
     *scale.ROWS,
     *compacting.ROWS,
+    *exporting.ROWS,
 ]
 _PAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
 
