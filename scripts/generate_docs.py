@@ -1,4 +1,5 @@
-"""Writes what is made from the code: `docs/events.md`, `docs/events.schema.json`, `docs/cli.md`.
+"""Writes what is made from the code: `events.md`, `events.schema.json`, `tables.md` and `cli.md` in
+`docs/`.
 
     python scripts/generate_docs.py           writes them
     python scripts/generate_docs.py --check   exits 1, naming them, if they are stale
@@ -27,6 +28,7 @@ import msgspec  # noqa: E402
 from queuectl import errors  # noqa: E402
 from queuectl.domain import settings  # noqa: E402
 from queuectl.events import codec, schema, vocabulary  # noqa: E402
+from queuectl.projections import runs  # noqa: E402
 
 WIDTH = 88
 _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "true or false"}
@@ -59,6 +61,7 @@ def pages() -> Iterator[tuple[str, str]]:
     """(path, content) of every generated page."""
     yield "docs/events.md", events_page()
     yield "docs/events.schema.json", json.dumps(schema.json_schema(), indent=2) + "\n"
+    yield "docs/tables.md", tables_page()
     yield "docs/cli.md", cli_page()
 
 
@@ -154,6 +157,62 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
         case _:
             return f"`{field.default}`"
 
+
+# ---- the tables
+
+
+def tables_page() -> str:
+    from queuectl.exports import dialects, views
+
+    parts = [
+        _GENERATED.format(source="`queuectl/exports/views.py` and `queuectl/projections/runs.py`"),
+        "# Tables\n",
+        _wrapped(
+            "What `queuectl export` writes. The columns are always all there, in this order, and"
+            " each has one type, whatever happened. How to use them is in"
+            " [analyst.md](analyst.md)."
+        ),
+        "Types of a column: by its kind, in each format.\n",
+        "| kind | DuckDB and Parquet | SQLite | JSON and CSV |",
+        "|---|---|---|---|",
+        *(
+            f"| {kind} | `{dialects.DUCKDB[kind]}` | `{dialects.SQLITE[kind]}` | {text} |"
+            for kind, text in _PLAIN.items()
+        ),
+        "",
+    ]
+    for view, struct in ((views.RUNS, runs.Run), (views.JOBS, views.JobRow)):
+        docs = schema.field_docs(struct)
+        parts += [
+            f"## {view.name}\n",
+            f"{schema.summary(struct)} `{view.key}` tells them apart.\n",
+            "| column | kind | meaning |",
+            "|---|---|---|",
+            *(f"| `{key.name}` | {key.kind} | {docs[key.name]} |" for key in view.columns),
+            "",
+        ]
+    names = ", ".join(f"`{name}`" for name in views.EVENTS.names)
+    parts += [
+        "## events\n",
+        _wrapped(
+            "One event. `offset` tells them apart. A column is empty where the kind of event has"
+            " no such field, or says nothing in it; what a line of the log leaves out because it"
+            " is the default is filled in. The fields are described in [events.md](events.md)."
+        ),
+        _wrapped(f"Columns: {names}."),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+_PLAIN = {
+    schema.TEXT: "text",
+    schema.TIME: "text, as `2026-11-22T02:31:00.000214Z`",
+    schema.INTEGER: "a whole number",
+    schema.NUMBER: "a number",
+    schema.BOOLEAN: "`true` or `false`",
+    schema.TEXTS: "a list of text; in CSV, as in SQLite, as JSON",
+    schema.INTEGERS: "a list of whole numbers; in CSV, as in SQLite, as JSON",
+}
 
 # ---- the command line
 

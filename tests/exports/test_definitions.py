@@ -121,6 +121,24 @@ def test_a_figure_that_is_0_counts_as_one(lively: Shell) -> None:
     assert found == [(sum(waits) / len(waits), len(waits))]
 
 
+def test_log_and_archive_together_are_all_that_happened(golden: Shell) -> None:
+    """As `docs/analyst.md` says."""
+    import duckdb
+
+    page = (Path(__file__).parents[2] / "docs" / "analyst.md").read_text(encoding="utf-8")
+    query = page.partition("```sql\n")[2].partition("```")[0]
+    view = definition(golden, "duckdb")
+    archived = view.replace("VIEW events", "VIEW archived").replace(
+        f"{golden.data}/log/*.jsonl", f"{golden.data}/archive/*.jsonl.gz"
+    )
+    with duckdb.connect() as connection, Queue(golden.data) as queue:
+        connection.execute(view)
+        connection.execute(archived)
+        found = connection.execute(f'SELECT "offset", type FROM ({query}) ORDER BY ALL').fetchall()
+        events = [event for events in queue.events() for event in events]
+    assert found == [(event.offset, v.wire_name(event)) for event in events]
+
+
 def test_clickhouse_is_told_every_key() -> None:
     """It is too heavy to be run here: what is printed was, when it was written."""
     printed = FOR["clickhouse"]("/data/log/*.jsonl")

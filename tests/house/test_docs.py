@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from playing import convert
+from programs import Shell
 
 from queuectl import Queue
 from queuectl.engines.file import FileLog
@@ -275,6 +277,32 @@ def test_python_examples_run(tmp_path: Path) -> None:
     # What an example prints stands behind it as a comment.
     shown = [line.partition("# prints ")[2] for line in "\n".join(blocks).splitlines()]
     assert run.stdout.splitlines() == [line for line in shown if line]
+
+
+# ---- what is shown as typed
+
+
+def test_what_the_analyst_s_page_shows_is_what_happens(tmp_path: Path) -> None:
+    for program in ("jq", "parallel"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is missing: apt-get install {program}")
+    shell = Shell(tmp_path)
+    convert(shell.data)
+    page = (DOCS / "analyst.md").read_text(encoding="utf-8")
+    blocks = [(kind, code) for kind, code in _FENCE.findall(page) if kind in ("console", "python")]
+    assert len(blocks) > 12
+    for kind, code in blocks:
+        if kind == "python":
+            run = _python("-c", code, cwd=tmp_path)
+            assert run.returncode == 0, run.stderr
+            shown = [line.partition("# prints ")[2] for line in code.splitlines()]
+            assert run.stdout.splitlines() == [line for line in shown if line]
+        else:
+            for typed in code.split("$ ")[1:]:
+                command, _, expected = typed.partition("\n")
+                done = shell.pipeline(f"exec 2>&1\n{command}", HOME=str(tmp_path))
+                assert done.stdout.decode() == expected, command
+    shell.close()
 
 
 # ---- promises

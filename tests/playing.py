@@ -1,4 +1,4 @@
-"""A queue in which something of everything happens."""
+"""Queues in which something happens, at times that are always the same."""
 
 from __future__ import annotations
 
@@ -17,18 +17,53 @@ from queuectl.events.log import Batch
 SECRET = "s3cr=t“\u2028”"
 
 
+class Somewhere(Untroubled):
+    """A machine of nobody in particular."""
+
+    def user(self) -> str:
+        return "ann"
+
+    def name(self) -> str:
+        return "lovelace"
+
+    def directory(self) -> str:
+        return "/srv"
+
+
 def play(place: Path) -> None:
-    """Let it happen there: in many segments, on a clock that stands still in between."""
-    host = Untroubled()
+    """Let something of everything happen there, in many segments."""
+    _let(place, _play)
+
+
+def convert(place: Path) -> None:
+    """Let some pictures be converted there, and two of them go wrong."""
+    _let(place, _convert)
+
+
+def _let(place: Path, happen: Callable[[Queue, Somewhere], None]) -> None:
+    host = Somewhere()
     place.mkdir(mode=0o700)
     for name in ("log", "run", "output"):
         (place / name).mkdir(mode=0o700)
     log = FileLog(str(place / "log"), host, segment_bytes_max=2500, archive=str(place / "archive"))
     with Queue(place, host=host, log=log) as queue:
-        _play(queue, host)
+        happen(queue, host)
 
 
-def _play(queue: Queue, host: Untroubled) -> None:
+def _convert(queue: Queue, host: Somewhere) -> None:
+    started = v.WorkerStarted(worker="w1", host="lovelace", boot="b", pid=7, slots=4)
+    queue.transact(lambda: [Batch([started])])
+    queue.set("backoff-base", "0.5")
+    for name in "abcd":
+        queue.enqueue(f"convert {name}.png {name}.webp", id=name, queue="images", max_retries=2)
+    work(queue, host, "w1", a="c", b="f", c="c", d="s")
+    work(queue, host, "w1", b="c", d="f")
+    queue.enqueue("report", id="report", tags=["nightly"])
+    work(queue, host, "w1", report="l")
+    work(queue, host, "w1", report="c")
+
+
+def _play(queue: Queue, host: Somewhere) -> None:
     for worker in ("w1", "w2"):
         started = v.WorkerStarted(worker=worker, host="lovelace", boot="b", pid=7, slots=4)
         queue.transact(lambda started=started: [Batch([started])])
@@ -59,7 +94,7 @@ def _play(queue: Queue, host: Untroubled) -> None:
     queue.transact(lambda: [Batch([v.WorkerStopped(worker="w2", reason="asked to")])])
 
 
-def work(queue: Queue, host: Untroubled, worker: str, **outcomes: str) -> None:
+def work(queue: Queue, host: Somewhere, worker: str, **outcomes: str) -> None:
     """Claim each of these jobs and end it so: (c)ompleted, (f)ailed, killed by a (s)ignal,
     (r)eleased, (l)ost, cancelled while it runs (x); or let it run."""
     host.advance(1.25)
