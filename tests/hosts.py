@@ -47,6 +47,19 @@ class Late(Untroubled):
     beside = staticmethod(cache)
 
 
+class Somewhere(Untroubled):
+    """The same, and it is a machine of nobody in particular."""
+
+    def user(self) -> str:
+        return "ann"
+
+    def name(self) -> str:
+        return "lovelace"
+
+    def directory(self) -> str:
+        return "/srv"
+
+
 class OtherBoot(SteadyHost):
     """The same machine after a restart."""
 

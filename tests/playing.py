@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hosts import Untroubled
+from hosts import Somewhere
 
 from queuectl import Queue
 from queuectl.domain import commands as c
@@ -15,19 +15,6 @@ from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 
 SECRET = "s3cr=t“\u2028”"
-
-
-class Somewhere(Untroubled):
-    """A machine of nobody in particular."""
-
-    def user(self) -> str:
-        return "ann"
-
-    def name(self) -> str:
-        return "lovelace"
-
-    def directory(self) -> str:
-        return "/srv"
 
 
 def play(place: Path) -> None:

@@ -11,7 +11,7 @@ from queuectl import instants
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.text import printable
+from queuectl.cli.text import printable, printable_json, printable_output
 from queuectl.errors import Invalid, PartlyDone
 
 _FORMATS = (
@@ -102,13 +102,21 @@ def export(
         times = {"since": since or "", "until": until or ""}
         source = Source(queue, **times, show_env=show_env, progress=progress)
         if to == "-":
-            formats.stream(source, format, chosen, sys.stdout.buffer.write)
+            formats.stream(source, format, chosen, _write)
             sys.stdout.buffer.flush()
         else:
             with Target(to, queue.host, force=force) as target:
                 formats.export(source, format, chosen, target)
         progress.clear()
         _tell(app, source, to)
+
+
+def _write(piece: bytes) -> None:
+    """Write whole lines, of which a terminal gets none that it would obey."""
+    if sys.stdout.isatty():
+        text = piece.decode()
+        piece = (printable_json(text) if text[:1] in "{}[]," else printable_output(text)).encode()
+    sys.stdout.buffer.write(piece)
 
 
 def _views(format: Any, names: tuple[str, ...]) -> list[Any]:

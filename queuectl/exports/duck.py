@@ -97,8 +97,11 @@ def _from_files(connection: Any, source: Source, pinned: Pinned, make: Make) -> 
         query = f"SELECT * FROM {files} WHERE type <> '{HEADER}' AND {_wanted(source)}"
         _run(connection, make(_events_query(query, source)), check)
 
+    def progress(done: int, total: int) -> None:
+        source.progress(source.through * done // total, source.through)
+
     try:
-        run(lambda: pinned.check(source.progress))
+        run(lambda: pinned.check(progress))
     except Damaged as damage:
         source.queue.damage = damage
         # What it has made may have come from behind the damage.

@@ -19,7 +19,6 @@ class Format(NamedTuple):
     """One format. What is text can be streamed; of a database one holds several views."""
 
     name: str
-    about: str
     endings: tuple[str, ...]
     """By which a file name tells it."""
     views: tuple[View, ...]
@@ -32,14 +31,14 @@ class Format(NamedTuple):
 FORMATS = {
     one.name: one
     for one in (
-        Format("jsonl", "JSON lines", (".jsonl", ".ndjson"), _ALL, lines=text.jsonl),
-        Format("csv", "comma-separated", (".csv",), _ALL, lines=text.csv_table),
-        Format("parquet", "Parquet", (".parquet",), _ALL, fill=duck.parquet),
-        Format("sqlite", "SQLite", (".sqlite", ".sqlite3", ".db"), _ALL, None, lite.database, True),
-        Format("duckdb", "DuckDB", (".duckdb", ".ddb"), _ALL, None, duck.database, True),
-        Format("cloudevents", "CloudEvents 1.0", (".cloudevents",), (EVENTS,), text.cloudevents),
-        Format("chrome-trace", "Chrome trace", (".json", ".trace"), (RUNS,), text.chrome_trace),
-        Format("joblog", "GNU parallel", (".joblog",), (RUNS,), text.joblog),
+        Format("parquet", (".parquet",), _ALL, fill=duck.parquet),
+        Format("csv", (".csv",), _ALL, lines=text.csv_table),
+        Format("sqlite", (".sqlite", ".sqlite3", ".db"), _ALL, None, lite.database, True),
+        Format("duckdb", (".duckdb", ".ddb"), _ALL, None, duck.database, True),
+        Format("jsonl", (".jsonl", ".ndjson"), _ALL, lines=text.jsonl),
+        Format("cloudevents", (".cloudevents",), (EVENTS,), text.cloudevents),
+        Format("chrome-trace", (".json", ".trace"), (RUNS,), text.chrome_trace),
+        Format("joblog", (".joblog",), (RUNS,), text.joblog),
     )
 }
 

@@ -1,5 +1,5 @@
-"""Every run as one flat row, with what its job was and what became of it; keeps nothing of what is
-over, so a log of any length can be told in bounded memory."""
+"""Every run as one flat row, with what its job was and what became of it; keeps nothing of jobs
+that are completed, so a log of any length can be told in bounded memory."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ CANCELLED_RUN = "cancelled"
 OUTCOMES = (RUNNING, COMPLETED, FAILED, RELEASED, LOST, CANCELLED_RUN)
 """What can have become of a run; a released one was handed back and does not count."""
 
+_RESTING_MAX = 50_000
+"""Some 50 MB of them; those that rest for longest have to be looked up again."""
 Find = Callable[[str, int], v.JobEnqueued | None]
 """What the job with this id was, as of that offset, where it was over and goes on; None where
 nobody knows any more."""
@@ -96,13 +98,16 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
 class Runs:
     """Tells runs from events in order, each when it ends.
 
-    `find` is asked for a job that was over, and of which somebody asked for another round.
+    `find` is asked for a job that was over, if nothing is kept of it, when somebody asks for
+    another round.
     """
 
     def __init__(self, find: Find = unknown) -> None:
         self._find = find
         self._jobs: dict[str, Job] = {}
         """Those that are not over."""
+        self._resting: dict[str, Job] = {}
+        """Those that are dead or cancelled: somebody may well ask for another round of them."""
         self._open: dict[int, Run] = {}
         """By token, in the order of the claims."""
         self._rounds: dict[str, int] = {}
@@ -138,15 +143,22 @@ class Runs:
                 self._open[before.token].reason = event.reason or None
             case v.JobRequeued():
                 self._rounds[id] = self._rounds.get(id, 1) + 1
-                before = before or self._found(event)
+                before = before or self._resting.get(id) or self._found(event)
             case v.JobEnqueued() | v.JobPruned():
                 self._rounds.pop(id, None)
-        job = ADVANCE[type(event)](before, event)
+        self._keep(id, ADVANCE[type(event)](before, event))
+        return ended
+
+    def _keep(self, id: str, job: Job | None) -> None:
+        self._resting.pop(id, None)
         if job is not None and job.live:
             self._jobs[id] = job
-        else:
-            self._jobs.pop(id, None)
-        return ended
+            return
+        self._jobs.pop(id, None)
+        if job is not None and job.state != COMPLETED:
+            self._resting[id] = job
+            if len(self._resting) > _RESTING_MAX:
+                del self._resting[next(iter(self._resting))]
 
     def _found(self, event: v.JobRequeued) -> Job | None:
         spec = self._find(event.job, event.offset)

@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 from programs import Shell
 
+from queuectl.cli.export import export
+from queuectl.cli.schema import schema
+from queuectl.exports.definitions import FOR
 from queuectl.exports.formats import FORMATS
 from queuectl.exports.views import VIEWS
 
@@ -133,6 +136,26 @@ def test_nor_by_duckdb_nor_by_a_snapshot_that_knows_more(
     count, highest = duckdb.sql(query).fetchall()[0]
     assert 0 < highest <= good
     assert view != "events" or count == highest == good
+
+
+# ---- the command line
+
+
+def test_every_format_and_program_can_be_asked_for() -> None:
+    options = {option.name: option for option in [*export.params, *schema.params]}
+    assert list(options["name"].type.choices) == list(FORMATS)
+    assert list(options["views"].type.choices) == list(VIEWS)
+    assert list(options["program"].type.choices) == list(FOR)
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "cloudevents", "chrome-trace", "joblog"])
+def test_a_terminal_gets_nothing_that_it_would_obey(shell: Shell, format: str) -> None:
+    shell.add("--max-retries", "1", "-c", "false # \x1b[31m\u202e\x9b")
+    shell.drain()
+    answer = shell.terminal("export", "--to", "-", "--format", format)
+    assert answer.code == 0
+    assert not set("\x1b\u202e\x9b\0") & set(answer.out)
+    assert "false" in answer.out
 
 
 # ---- what was asked for makes no sense

@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hosts import SteadyHost
+from hosts import Somewhere, SteadyHost
 
 from queuectl import Queue
 from queuectl.domain import commands as c
@@ -27,19 +27,6 @@ from queuectl.events.log import Batch
 from queuectl.runtime.compacting import compact
 
 PURGED = "purged-3"
-
-
-class Somewhere(SteadyHost):
-    """A machine of nobody in particular."""
-
-    def user(self) -> str:
-        return "ann"
-
-    def name(self) -> str:
-        return "host1"
-
-    def directory(self) -> str:
-        return "/srv"
 
 
 def known(queue: Queue) -> dict[str, Any]:

@@ -173,11 +173,45 @@ def test_of_a_job_whose_beginning_is_gone_is_told_what_is_left() -> None:
     assert (running.command, running.wait_ms, running.outcome) == (None, None, "running")
 
 
-def test_nothing_is_kept_of_what_is_over(queue: Queue) -> None:
+def test_who_is_dead_is_kept_and_who_is_completed_is_looked_up(queue: Queue) -> None:
+    queue.enqueue_many([{"id": id, "command": id, "max_retries": 1} for id in ("ill", "well")])
+    for exit_code in (1, 0):
+        finish(queue, claim(queue), exit_code=exit_code)
+    queue.retry("ill", "well")
+    for _ in range(2):
+        finish(queue, claim(queue))
+    asked = []
+    events = [event for events in queue.events() for event in events]
+    ((*rows,),) = runs.of([events], lambda job, offset: asked.append(job))
+    assert asked == ["well"]
+    assert [(run.job, run.round, run.command) for run in rows[2:]] == [
+        ("ill", 2, "ill"),
+        ("well", 2, None),
+    ]
+
+
+def test_only_so_many_of_the_dead_are_kept(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_RESTING_MAX", 2)
+    queue.enqueue_many([{"id": id, "command": id, "max_retries": 1} for id in "abcd"])
+    for _ in "abcd":
+        finish(queue, claim(queue), exit_code=1)
+    queue.prune("d")
+    fold = Runs()
+    for events in queue.events():
+        for event in events:
+            fold.apply(event)
+    assert list(fold._resting) == ["c"]
+    queue.retry("a")
+    finish(queue, claim(queue))
+    assert [run.command for run in told(queue)] == ["a", "b", "c", "d", "a"]
+
+
+def test_nothing_is_kept_of_what_is_completed(queue: Queue) -> None:
     queue.enqueue_many([{"id": f"job{n}", "command": "true", "max_retries": 1} for n in range(51)])
-    for n in range(50):
-        finish(queue, claim(queue), exit_code=n % 2)
+    for _ in range(50):
+        finish(queue, claim(queue))
     fold = Runs()
     ended = [fold.apply(event) for events in queue.events() for event in events]
     assert len([run for run in ended if run]) == 50
-    assert (list(fold._jobs), fold._open, fold._rounds) == (["job50"], {}, {})
+    kept = (fold._open, fold._rounds, fold._resting)
+    assert (list(fold._jobs), *kept) == (["job50"], {}, {}, {})
