@@ -21,7 +21,7 @@ from queuectl.quantities import format_size
     epilog="""\b
 Examples:
   queuectl export --to backup.jsonl --show-env
-  queuectl --data elsewhere import backup.jsonl
+  queuectl import backup.jsonl
   ssh host queuectl export --to - --format jsonl | queuectl --data copy import -""",
 )
 @click.argument("file", metavar="FILE|-")

@@ -26,7 +26,7 @@ Examples:
 )
 @pass_app
 def schema(app: App, program: str) -> None:
-    """Print what makes another program read the files of the log, ready to run.
+    """Print what lets another program read the log, ready to run.
 
     Every key of every event is there with its one type, and with what it means that a line leaves
     it out. Programs that look at the first lines to find out would drop every key that comes later.

@@ -15,6 +15,7 @@ from queuectl.host import Host
 
 CHANGING = {
     *("enqueue", "worker start", "worker stop", "queue pause", "queue resume", "config set"),
+    "import",
 }
 """Commands that do nothing but change something. All others are tried."""
 JOBS = ("good", "bad", "gone", "later", "runs", "purged", "nobody")
@@ -24,6 +25,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("cancel", "retry", "dlq retry", "dlq purge"), CHOICES),
     "wait": tuple(f"{job} --timeout 0" for job in JOBS),
     "config get": ("max-retries", "lease"),
+    "export": tuple(f"--to - --format jsonl --view {view}" for view in ("events", "jobs", "runs")),
+    "schema": ("--for duckdb",),
     "list": ("", "--limit 2", "--state dead --state completed", "--queue mail", "--tag a"),
     "dlq list": ("", "--limit 1", "--queue mail"),
     "log compact": ("--dry-run",),
