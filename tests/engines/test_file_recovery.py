@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 from zlib import crc32
@@ -9,10 +11,10 @@ from zlib import crc32
 import pytest
 from conformance import batch, everything, jobs_of
 from filelogs import FileLog
-from hosts import OtherBoot, SteadyHost
+from hosts import FaultyHost, OtherBoot, SteadyHost
 
 from queuectl.engines.file import mark
-from queuectl.errors import Damaged, LockTimedOut
+from queuectl.errors import Damaged, LockTimedOut, SyncFailed
 
 
 def write(directory: Path, host: SteadyHost, segment_bytes_max: int = 1 << 20) -> Path:
@@ -193,6 +195,79 @@ def test_bytes_behind_the_mark_are_seen_by_nobody_until_they_are_copied(
     assert segment.stat().st_ino != old, "it goes on in a fresh file"
     assert jobs_of(everything(reader)) == list("abcdefghi")
     assert jobs_of(everything(FileLog(str(tmp_path), host))) == list("abcdefghi")
+
+
+def unvouched(directory: Path, host: SteadyHost) -> Path:
+    """As a kill between write and sync leaves it, and then a restart; returns the segment."""
+    segment = write(directory, host)
+    lock = (directory / "LOCK").read_bytes()
+    FileLog(str(directory), host).append([batch("g")])
+    (directory / "LOCK").write_bytes(lock)
+    return segment
+
+
+class Outlived(OtherBoot, FaultyHost):
+    """A machine that was restarted, on another one that was not: memory may outlive the first."""
+
+
+def test_after_a_restart_bytes_are_seen_by_nobody_before_they_are_synced(
+    tmp_path: Path, host: SteadyHost
+) -> None:
+    unvouched(tmp_path, host)
+    for call in ("fdatasync", "sync_directory"):
+        after = Outlived()
+        after.fail(call, OSError(errno.EIO, os.strerror(errno.EIO)))
+        log = FileLog(str(tmp_path), after)
+        with pytest.raises(SyncFailed, match="check the disk"):
+            log.head()
+    assert jobs_of(everything(log)) == list("abcdefg")
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EINVAL])
+def test_where_nothing_can_be_written_nothing_has_to_be_synced(
+    tmp_path: Path, host: SteadyHost, code: int
+) -> None:
+    unvouched(tmp_path, host)
+    after = Outlived()
+    after.fail("fdatasync", OSError(code, os.strerror(code)))
+    assert jobs_of(everything(FileLog(str(tmp_path), after))) == list("abcdefg")
+
+
+def test_after_a_restart_a_writer_goes_on_in_a_copy_of_what_no_mark_vouches_for(
+    tmp_path: Path, host: SteadyHost
+) -> None:
+    """A sync of those bytes may have failed before: then the next one succeeds, and stores none."""
+    segment = unvouched(tmp_path, host)
+    old = segment.stat().st_ino
+    assert FileLog(str(tmp_path), OtherBoot()).append([batch("h")])[0].offset == 8
+    assert segment.stat().st_ino != old
+    assert jobs_of(everything(FileLog(str(tmp_path), OtherBoot()))) == list("abcdefgh")
+
+
+def test_after_a_restart_a_writer_goes_on_in_a_copy_of_what_was_in_doubt(
+    tmp_path: Path, host: SteadyHost
+) -> None:
+    segment = write(tmp_path, host)
+    failing = FaultyHost()
+    failing.fail("fdatasync", OSError(errno.EIO, os.strerror(errno.EIO)))
+    with pytest.raises(SyncFailed):
+        FileLog(str(tmp_path), failing).append([batch("g")])
+    old = segment.stat().st_ino
+    FileLog(str(tmp_path), OtherBoot()).append([batch("h")])
+    assert segment.stat().st_ino != old
+
+
+def test_after_a_restart_that_lost_nothing_nothing_is_done_once_more(
+    tmp_path: Path, host: SteadyHost
+) -> None:
+    segment = write(tmp_path, host)
+    old = segment.stat().st_ino
+    after = Outlived()
+    log = FileLog(str(tmp_path), after)
+    assert jobs_of(everything(log)) == list("abcdef")
+    assert not {"fdatasync", "sync_directory"} & set(after.calls)
+    assert log.append([batch("g")])[0].offset == 7
+    assert segment.stat().st_ino == old
 
 
 def test_a_mark_that_is_read_while_it_is_written_is_read_again(

@@ -86,6 +86,11 @@ def doubtful_bytes_built_upon() -> AbstractContextManager[Any]:
     return patch.object(recovery, "mend", mend)
 
 
+def unstored_bytes_believed() -> AbstractContextManager[Any]:
+    """After a restart, whatever can be read is taken for durable."""
+    return patch.object(Segments, "settle", lambda self, first: None)
+
+
 def crc_unchecked() -> AbstractContextManager[Any]:
     """Lines are believed as they stand."""
 
@@ -256,6 +261,7 @@ BUGS: dict[Bug, tuple[str, ...] | None] = {
     truncate_in_recovery: _DISK,
     rewrite_in_place: _DISK,
     doubtful_bytes_built_upon: _DISK,
+    unstored_bytes_believed: ("kill", "power"),
     crc_unchecked: _DISK,
     short_write_ignored: _DISK,
     cut_not_synced: ("short", "power"),

@@ -144,6 +144,8 @@ class Disk:
     def __init__(self, chance: Random) -> None:
         self._chance = chance
         self.capacity = 1 << 40
+        self.has_failed = False
+        """Whether a sync has failed since the power went the last time."""
         self._used = 0
         """Bytes that are allocated to files, also to those that have no name any more."""
         self.entries: dict[str, Entry] = {"/": Directory()}
@@ -303,6 +305,7 @@ class Disk:
 
     def lose_power(self) -> None:
         """Only what was made durable is sure to be left; of the rest, chance decides."""
+        self.has_failed = False
         chance = self._chance
         kind = chance.random()
         # All, none, as far as a journal had got, or any of them: each names something real.

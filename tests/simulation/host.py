@@ -164,6 +164,7 @@ class SimulatedHost(Host):
         try:
             self._step(call, what)
         except OSError:
+            self.disk.has_failed = True
             drop()
             raise
         machine.block(self.process, machine.now_us + int(machine.draw() * _SYNC_US_MAX), [])

@@ -348,8 +348,9 @@ class Machine:
 
     # ---- the power
 
-    def restart(self) -> None:
-        """The power goes and comes back: nobody lives, and only the disk remembers."""
+    def restart(self, *, below: bool = False) -> None:
+        """The power goes and comes back: nobody lives, and only the disk remembers. But where there
+        is a machine `below` this one, that may go on, and still know what it has not stored."""
         for process in list(self.processes.values()):
             process.parent = INIT
             if not process.dead:
@@ -357,6 +358,7 @@ class Machine:
         self.processes.clear()
         # What was to wake somebody is forgotten with them.
         self._alarms.clear()
-        self.disk.lose_power()
+        if not below or self.disk.has_failed:
+            self.disk.lose_power()
         self.boots += 1
         self.now_us += 5_000_000

@@ -49,7 +49,7 @@ class Trouble:
     """Makes trouble of some `kinds`."""
 
     def __init__(self, machine: Machine, chance: Random, kinds: Sequence[str]) -> None:
-        self.counts = dict.fromkeys(KINDS, 0)
+        self.counts = dict.fromkeys((*KINDS, "restart"), 0)
         """What has gone wrong so far."""
         self.latest_us = machine.wall_us
         """The latest time that any clock has shown, as `wall_us`."""
@@ -85,8 +85,9 @@ class Trouble:
 
     def _cut_power(self) -> None:
         if self._machine.trouble:
-            self.counts["power"] += 1
-            self._machine.restart()
+            below = self._chance.random() < 0.3
+            self.counts["restart" if below else "power"] += 1
+            self._machine.restart(below=below)
 
     def _power_soon(self) -> None:
         """What was lost shows when the memory of the machine is gone."""

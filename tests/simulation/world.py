@@ -196,6 +196,7 @@ class World:
             "output files deleted": oracle.deleted,
             "kills": counts["kill"],
             "power cuts": counts["power"],
+            "restarts on a machine that goes on": counts["restart"],
             "errors and short writes": counts["error"] + counts["short"],
             "stops": counts["stop"],
             "clock jumps": counts["clock"],

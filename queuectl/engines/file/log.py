@@ -190,7 +190,7 @@ class FileLog(FileReader):
         current = recorded is not None and recorded.boot == self._boot
         if current and mark.state == OK and self.host.size(fd) == mark.position:
             return fd, mark
-        return self._mend(fd, mark, trusted=recorded is not None)
+        return self._mend(fd, mark, trusted=recorded is not None and recorded.vouches_for(mark))
 
     def _begin(self) -> tuple[int, Mark]:
         """The first segment of a new log."""
@@ -219,8 +219,8 @@ class FileLog(FileReader):
     def _mend(self, fd: int, mark: Mark, *, trusted: bool) -> tuple[int, Mark]:
         """Make the end of the log fit to append to after a crash, a failed sync or a restart.
 
-        `trusted` is False where there was no mark at all: then nobody knows whether the bytes at
-        the end were ever synced, and they are copied to where they will be.
+        `trusted` is False where no mark says so: then nobody knows whether the bytes at the end
+        were ever synced, or whether that failed, and they are copied to where they will be.
         """
         self.segments.remove_leftovers()
         last = self.segments.list()[-1]
@@ -253,7 +253,7 @@ class FileLog(FileReader):
             end = recovery.accept(data, start, self.segments.path(mark.segment))
         # Whoever has the file open opens it anew: there may be another of its name.
         generation = mark.generation + 1
-        if size > mark.position or mark.state != OK or not trusted:
+        if size > mark.position or not trusted:
             if mark.state == OK:
                 # Should this process die in between, others see that there may be.
                 self._move_mark(mark._replace(state=ROTATING))

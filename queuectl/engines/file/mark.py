@@ -41,6 +41,10 @@ class Mark(NamedTuple):
     boot: str
     """The boot within which this counts."""
 
+    def vouches_for(self, end: Mark) -> bool:
+        """Whether it was written once everything up to that end was durable, in whatever boot."""
+        return self.state == OK and self[:4] == end[:4]
+
     def encode(self) -> bytes:
         text = b"%020d %020d %020d %08x %-27s %020d %010d %-8s %-36s" % (
             self.segment,

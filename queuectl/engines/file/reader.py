@@ -337,6 +337,8 @@ class FileReader:
             damage = None
             if recorded is None or recorded.boot != self._boot:
                 mark, damage = self._derive_mark()
+                if mark and not (recorded and recorded.vouches_for(mark)):
+                    self.segments.settle(mark.segment)
                 if self._read_mark() != data:
                     # Somebody has begun to append: what was seen may not be durable.
                     continue

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
-from queuectl.engines.file.shelf import Shelf
+from queuectl.engines.file.shelf import Shelf, sync_failed
 from queuectl.errors import Damaged
 from queuectl.events import codec
 from queuectl.events.codec import Header
 from queuectl.host import Host
+
+_TAKES_NO_WRITES = (errno.EROFS, errno.EINVAL)
+"""What a file system says where there is nothing to be lost."""
 
 
 def counting(headers: Mapping[int, Header | None]) -> list[int]:
@@ -56,6 +60,21 @@ class Segments(Shelf):
                 position=0,
                 offset=first - 1,
             ) from None
+
+    def settle(self, first: int) -> None:
+        """Make the bytes and the name of a segment durable, whoever wrote it. Raises `SyncFailed`.
+
+        A machine below this one may have outlived its restart, and remember what was never stored.
+        """
+        fd = self.open(first)
+        try:
+            self._host.fdatasync(fd)
+            self._host.sync_directory(self.directory)
+        except OSError as error:
+            if error.errno not in _TAKES_NO_WRITES:
+                raise sync_failed(self.directory, error) from None
+        finally:
+            self.close(fd)
 
     def headers(self, firsts: Iterable[int] | None = None) -> dict[int, Header | None]:
         """The first lines of all segments that are there, or of those of `firsts` that are, by
