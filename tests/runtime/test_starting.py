@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -41,13 +42,32 @@ class Spawning(Host):
         return self._around(lambda: start(*arguments), arguments[0][-1].decode(), arguments[-1])
 
 
+def work(site: Site, host: Host, notes: Notes, **options: Any) -> str:
+    """Run a worker within this process; why it ended."""
+    with Queue(site.place, host=host) as queue:
+        return Worker(queue, Options(**{"slots": 2, **options}), notes).run()
+
+
 def drain(site: Site, host: Host, **options: Any) -> list[str]:
     """Run everything there is within this process; what the worker said."""
     notes = Notes()
-    with Queue(site.place, host=host) as queue:
-        given = Options(**{"slots": 2, "burst": "wait", **options})
-        assert Worker(queue, given, notes).run() == "nothing left to run"
+    assert work(site, host, notes, burst="wait", **options) == "nothing left to run"
     return notes.said
+
+
+def test_no_thread_is_there_before_the_first_start(site: Site) -> None:
+    worker = site.start(slots=4)
+
+    def threads() -> int:
+        return len(os.listdir(f"/proc/{worker.pid}/task"))
+
+    assert threads() == 1
+    site.reaches(site.add("true"), "completed")
+    assert threads() == 2
+    site.queue.enqueue_all([{"command": "true"}] * 20)
+    eventually(lambda: site.queue.state.counts["completed"] == 21)
+    assert threads() == 5
+    worker.stop()
 
 
 def test_a_start_that_takes_long_holds_up_no_other(site: Site) -> None:
@@ -178,6 +198,74 @@ def test_a_machine_that_starts_nothing_for_a_while_is_said_once(site: Site) -> N
     assert len(said) == 2, said
     assert "Resource temporarily unavailable" in said[0]
     assert said[1].startswith("going on")
+
+
+def test_the_limit_does_not_count_jobs_that_could_not_be_started(site: Site) -> None:
+    refused = [errno.EAGAIN, errno.ENOMEM]
+
+    def around(start: Callable[[], int], command: str, lock: int) -> int:
+        if refused:
+            raise OSError(refused.pop(), "not now")
+        return start()
+
+    ids = [site.add("true") for _ in range(4)]
+    assert work(site, Spawning(around), Notes(), limit=2) == "limit reached"
+    assert refused == []
+    assert [site.state(id) for id in ids].count("completed") == 2
+    assert [site.state(id) for id in ids].count("pending") == 2
+    assert sum(site.types(id).count("job.released") for id in ids) == 2
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_stop_in_the_middle_of_a_start_loses_nothing(site: Site, signals: int) -> None:
+    notes = Notes()
+    later: list[str] = []
+
+    def around(start: Callable[[], int], command: str, lock: int) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        eventually(lambda: notes.said)
+        if signals == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        later.append(site.add("true"))
+        return start()
+
+    id = site.add("true" if signals == 1 else "sleep 60", max_retries=1)
+    assert work(site, Spawning(around), notes) == "stopped"
+    assert site.state(later[0]) == "pending"
+    if signals == 1:
+        assert site.state(id) == "completed"
+    else:
+        assert site.types(id)[-1] == "job.released"
+        assert (site.state(id), site.job(id).attempts) == ("pending", 0)
+    assert site.run_files() == []
+
+
+def test_a_time_limit_counts_from_the_start(site: Site) -> None:
+    """And not from the claim: the machine may take long to begin a run."""
+
+    class Slow(Host):
+        passed_s = 0.0
+        looks = 0
+
+        def monotonic_s(self) -> float:
+            return super().monotonic_s() + self.passed_s
+
+        def create(self, path: str) -> int:
+            if path.endswith(".out"):
+                self.passed_s += 1200
+            return super().create(path)
+
+        def has_ended(self, pid: int) -> bool:
+            self.looks += 1
+            if self.looks > 3:
+                go.touch()
+            return super().has_ended(pid)
+
+    go = site.root / "go"
+    id = site.add(f"until [ -e '{go}' ]; do sleep 0.01; done", timeout="10m", max_retries=1)
+    drain(site, Slow(), poll_ms=10)
+    assert site.state(id) == "completed", site.job(id).error
+    assert site.last(id, v.JobCompleted).run_ms < 600_000
 
 
 def test_what_nobody_has_foreseen_ends_the_worker_and_its_jobs(site: Site) -> None:
