@@ -18,6 +18,7 @@ from unittest import mock
 from workers import PATIENCE_S, eventually
 
 from queuectl.cli import run
+from queuectl.host import Host
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = (sys.executable, "-W", "error", "-m", "queuectl")
@@ -55,6 +56,8 @@ class Shell:
         self.directory = directory
         self.data = directory / "data"
         self._started: list[Background] = []
+        self.gives_way = mock.Mock()
+        """Called by commands within this process that let others go first."""
 
     def environment(self, more: dict[str, str]) -> dict[str, str]:
         clean = {
@@ -75,6 +78,8 @@ class Shell:
             contextlib.chdir(self.directory),
             mock.patch.dict(os.environ, self.environment(env), clear=True),
             mock.patch.multiple(sys, stdin=given, stdout=out, stderr=err),
+            # That cannot be taken back.
+            mock.patch.object(Host, "give_way", self.gives_way),
         ):
             code = run(list(words))
         return Answer(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))

@@ -117,6 +117,12 @@ def test_what_the_settings_do_not_keep_goes_first(old: Shell) -> None:
     assert old.ok("log", "verify")
 
 
+def test_others_go_first(old: Shell) -> None:
+    assert not old.gives_way.called
+    old.ok("log", "compact")
+    assert old.gives_way.called
+
+
 def test_what_a_purged_job_has_printed_goes_with_it(old: Shell) -> None:
     with Queue(old.data) as queue:
         queue.enqueue("echo hello", id="talker")

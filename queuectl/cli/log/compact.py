@@ -35,11 +35,14 @@ def compact(app: App, dry_run: bool, thrifty: bool, as_json: bool) -> None:
     does once an hour, and what forgotten and purged jobs have printed is deleted. What goes out of
     the log is the events of those jobs and of workers that are gone; no other answer changes by it.
     Every file that is changed is put into the archive first, as it was, so that the history of a
-    job stays complete, for as long as archive-retention says. Others may use the queue meanwhile.
+    job stays complete, for as long as archive-retention says. Others may use the queue meanwhile,
+    and go first.
     """
     from queuectl.runtime.tidying import tidy
 
     with app.open() as queue:
+        # Who enqueues and runs jobs meanwhile is waited for by somebody.
+        queue.host.give_way()
         with Progress(app, format_size) as progress:
 
             def tell(rewriting: Any) -> None:
