@@ -24,6 +24,8 @@ from queuectl.processes import Processes
 
 _T = TypeVar("_T")
 
+SYNC_BYTES = 1 << 20
+"""What to sync at a time of a big file: others who sync meanwhile wait for all that one began."""
 _LOCK_POLL_S = 0.001
 _LOCK_FD_MIN = 600
 """Locks that children inherit lie above what scripts use themselves: `exec 9>file` closes one."""

@@ -23,7 +23,7 @@ from zlib import crc32
 
 import msgspec
 
-from queuectl.host import Host
+from queuectl.host import SYNC_BYTES, Host
 
 _Key = TypeVar("_Key", int, str)
 _BLOCK_BYTES = 1 << 16
@@ -73,6 +73,7 @@ class _Writer:
         self._host = host
         self._fd = fd
         self.position = 0
+        self._synced = 0
 
     def blocks(self, lines: Iterable[tuple[int | str, bytes]]) -> list[_Block]:
         """Write `lines`, each with its key; returns the blocks that they lie in."""
@@ -101,6 +102,9 @@ class _Writer:
     def write(self, data: bytes) -> None:
         self._host.write_all(self._fd, data)
         self.position += len(data)
+        if self.position - self._synced >= SYNC_BYTES:
+            self._host.fdatasync(self._fd)
+            self._synced = self.position
 
 
 def entry(number: int, value: bytes) -> Entry:

@@ -5,9 +5,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hosts import FaultyHost
+
 from queuectl.engines import tables
 from queuectl.engines.tables import Spoiled, Table
 from queuectl.host import Host
+
+
+def test_a_big_table_is_synced_a_piece_at_a_time(tmp_path: Path) -> None:
+    host = FaultyHost()
+    rows = (tables.entry(number, b'"%s"' % (b"x" * 1000)) for number in range(2500))
+    tables.write(host, str(tmp_path / "table"), rows, [])
+    assert (host.calls.count("fdatasync"), host.calls.count("fsync")) == (2, 1)
 
 
 def test_every_bit_flipped_in_the_footer_is_noticed_or_changes_nothing(tmp_path: Path) -> None:

@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from queuectl.errors import NoSpace, SyncFailed
-from queuectl.host import Host
+from queuectl.host import SYNC_BYTES, Host
 
 _DIGITS = 20
 _READ_BYTES = 1 << 17
-_SYNC_BYTES = 1 << 20
-"""Synced at a time: whoever appends beside waits for all that a sync has begun to store."""
 MAKING = "new-"
 """Begins the name that a file has until it is whole."""
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -77,7 +75,7 @@ class Shelf:
             for piece in pieces:
                 host.write_all(fd, piece)
                 unsynced += len(piece)
-                if unsynced >= _SYNC_BYTES:
+                if unsynced >= SYNC_BYTES:
                     self.sync(host.fdatasync, fd)
                     unsynced = 0
             self.sync(host.fsync, fd)
