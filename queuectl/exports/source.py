@@ -98,6 +98,7 @@ class Source:
         except Damaged as damage:
             queue.damage = damage
         if queue.damage is None:
+            self.through = known.offset
             return known
         state = State()
         state.compactions = queue.log.compactions()

@@ -15,8 +15,11 @@ from pathlib import Path
 import pytest
 from programs import Shell
 
+from queuectl import Queue
 from queuectl.cli.export import export
 from queuectl.cli.schema import schema
+from queuectl.events import vocabulary as v
+from queuectl.events.log import Batch
 from queuectl.exports.definitions import FOR
 from queuectl.exports.formats import FORMATS
 from queuectl.exports.views import VIEWS
@@ -112,8 +115,6 @@ def test_nor_by_duckdb_nor_by_a_snapshot_that_knows_more(
     import duckdb
 
     # A snapshot from when all was well.
-    from queuectl import Queue
-
     with Queue(lively.data) as queue:
         _ = queue.state
         assert queue.keep_snapshot()
@@ -293,8 +294,31 @@ sys.exit(run(["export", "--to", {file!r}]))
     assert names(lively.directory) == set()
 
 
+@pytest.mark.parametrize("file", ["a.csv", "a.parquet"])
+def test_what_is_not_durable_is_not_in_it(lively: Shell, file: str) -> None:
+    lively.ok("export", "--to", f"before-{file}")
+    active = max((lively.data / "log").glob("*.jsonl"))
+    with active.open("ab") as log:
+        log.write(b'{"crc":"00000000","offset":99,"at":"2026')
+    lively.ok("export", "--to", file)
+    exported = (lively.directory / file).read_bytes()
+    assert exported == (lively.directory / f"before-{file}").read_bytes()
+
+
+@pytest.mark.parametrize("file", ["a.csv", "a.parquet", "a.duckdb"])
+def test_an_event_of_a_later_version_is_not_passed_over(lively: Shell, file: str) -> None:
+    class Odd(v.Event, frozen=True, tag="odd.happened"):
+        """Something that will happen."""
+
+    with Queue(lively.data) as queue:
+        queue.log.append([Batch([Odd()])])
+    answer = lively("export", "--to", file, "--view", "events")
+    assert answer.code == 1
+    assert "use a newer" in answer.err
+    assert names(lively.directory) == set()
+
+
 def test_what_is_appended_meanwhile_is_not_in_it(lively: Shell) -> None:
-    from queuectl import Queue
     from queuectl.exports import formats
     from queuectl.exports.source import Source
     from queuectl.exports.target import Target

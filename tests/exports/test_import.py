@@ -51,6 +51,8 @@ def test_it_is_the_same_queue(played: Shell) -> None:
             told = ours.history(job.id)
             assert theirs.history(job.id)[: len(told)] == told
         assert ours.identity() != theirs.identity()
+        assert theirs.state.workers.rows == {}
+        assert not [job for job in theirs.jobs() if job.held]
         assert all(
             isinstance(event, v.JobReleased | v.WorkerStopped) for event in copied[len(events) :]
         )
