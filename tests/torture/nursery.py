@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -134,7 +135,20 @@ def worker(place: str, options: dict[str, Any]) -> None:
     sys.exit(workers.main(place, options))
 
 
-ROLES: dict[str, Callable[..., None]] = {"enqueuer": enqueuer, "worker": worker}
+def tidier(place: str, every_s: float) -> None:
+    """Forget whatever the settings do not keep, and compact, for ever."""
+    from queuectl import Queue
+    from queuectl.errors import LockTimedOut
+    from queuectl.runtime.tidying import tidy
+
+    with Queue(place) as queue:
+        while True:
+            with suppress(LockTimedOut):  # somebody keeps it from compacting
+                tidy(queue)
+            pause(every_s)
+
+
+ROLES: dict[str, Callable[..., None]] = {role.__name__: role for role in (enqueuer, worker, tidier)}
 
 
 def told_in(path: Path) -> list[str]:
