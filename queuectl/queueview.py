@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
@@ -26,6 +27,10 @@ from queuectl.projections.state import State
 
 _MANY_EVENTS = 5_000
 """To fold so many takes longer than to keep a snapshot of what came of them."""
+
+
+_ROWS_MAX = 100_000
+"""Some 100 MB of jobs."""
 
 
 class QueueView:
@@ -134,21 +139,23 @@ class QueueView:
         self.catch_up()
         return self.known
 
-    def catch_up(self) -> None:
+    def catch_up(self, *, sparing: bool = False) -> None:
         """Fold in what has been appended since the last look.
 
-        Raises `Damaged` where the log does not verify; what comes before is folded in.
+        `sparing` leaves what is over to snapshots on the way: then the memory for it does not grow
+        with the log, but a long one takes half as long again, the first time. Raises `Damaged`
+        where the log does not verify; what comes before is folded in.
         """
         if self.damage is not None:
             return
         try:
-            self._follow()
+            self._follow(_ROWS_MAX if sparing else sys.maxsize)
         except Damaged as damage:
             if not self._salvage:
                 raise
             self.damage = damage
 
-    def _follow(self) -> None:
+    def _follow(self, rows_max: int) -> None:
         while True:
             if not self.known.offset:
                 self.known.begin_anew()
@@ -156,6 +163,9 @@ class QueueView:
                 for events in self.log.read(self.known.offset):
                     self.known.apply(events)
                     self._read += len(events)
+                    if len(self.known.jobs.rows) > rows_max and self.keep_snapshot():
+                        self.use_snapshot()
+                        rows_max = max(rows_max, 2 * len(self.known.jobs.rows))
                 return
             except Compacted:
                 self.known.begin_anew()
@@ -217,7 +227,8 @@ class QueueView:
 
     def find_spec(self, job: str, offset: int) -> v.JobEnqueued | None:
         """What a job was as of an offset, though it was over then; None where nobody knows."""
-        now = self.state.jobs.get(job)
+        self.catch_up(sparing=True)
+        now = self.known.jobs.get(job)
         if now is not None and now.spec.offset < offset:
             return now.spec
         # Purged since, or its name was used again.

@@ -91,7 +91,8 @@ class Source:
         comes of the events before the damage. A snapshot may know more: it was made when all was
         well, and does not tell."""
         queue = self.queue
-        known = queue.state
+        queue.catch_up(sparing=True)
+        known = queue.known
         try:
             for events in queue.log.read():
                 self.progress(events[-1].offset, self.through)

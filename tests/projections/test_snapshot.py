@@ -15,9 +15,10 @@ import pytest
 from hosts import FaultyHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from playing import play
 from test_replay import figures
 
-from queuectl import Queue, instants
+from queuectl import Queue, instants, queueview
 from queuectl.domain import commands as c
 from queuectl.engines.memory import MemoryLog
 from queuectl.engines.tables import Spoiled
@@ -27,6 +28,7 @@ from queuectl.events.log import Batch
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.projections import snapshot
+from queuectl.projections.audit import compare
 from queuectl.projections.state import State
 
 NOW = "2030-01-01T00:00:00.000000Z"
@@ -368,3 +370,18 @@ def test_jobs_are_loaded_once_by_who_looks_often(
             assert [job.id for job in queue.jobs()] == ["a"]
         assert queue.state.ready.waits(None, ())
     assert loads == [1]
+
+
+def test_who_folds_sparingly_leaves_what_is_over_to_snapshots_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "data"
+    play(place)
+    monkeypatch.setattr(queueview, "_ROWS_MAX", 3)
+    with Queue(place) as plain, Queue(place) as sparing:
+        plain.catch_up()
+        assert plain.known.since == 0
+        sparing.catch_up(sparing=True)
+        assert sparing.known.since > 0
+        assert len(sparing.known.jobs.rows) < len(plain.known.jobs.rows)
+        assert compare(sparing.known, plain.known) == ""
