@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -180,11 +180,14 @@ class QueueView:
         states: Iterable[str] = (),
         queues: Iterable[str] = (),
         tags: Iterable[str] = (),
+        where: Callable[[Job], bool] | None = None,
         newest_first: bool = False,
     ) -> Iterator[Job]:
         """Jobs in the order they were enqueued, or the newest first; an empty filter lets every
-        job through."""
-        return self.state.jobs.select(states=states, queues=queues, tags=tags, reverse=newest_first)
+        job through, and `where` those for which it is true."""
+        return self.state.jobs.select(
+            states=states, queues=queues, tags=tags, where=where, reverse=newest_first
+        )
 
     def history(self, job: str, missing: Missing = ignored) -> list[v.Event]:
         """Every event about the job with exactly this id, oldest first; also a purged one's.

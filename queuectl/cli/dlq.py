@@ -45,13 +45,18 @@ Examples:
 @json_option
 @pass_app
 def list_dead(
-    app: App, queues: tuple[str, ...], tags: tuple[str, ...], limit: int, as_json: bool
+    app: App,
+    queues: tuple[str, ...],
+    tags: tuple[str, ...],
+    error: str,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List dead jobs, the newest first, with why they died."""
     if limit < 0:
         raise Invalid(f"--limit {limit}: it is 0 (for all) or more")
     with app.open() as queue:
-        shown, more = newest(queue, limit, states=_DEAD, queues=queues, tags=tags)
+        shown, more = newest(queue, limit, states=_DEAD, queues=queues, tags=tags, error=error)
         if as_json:
             from queuectl.cli.documents import emit, job_document
 

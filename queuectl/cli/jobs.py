@@ -54,6 +54,7 @@ def list_jobs(
     states: tuple[str, ...],
     queues: tuple[str, ...],
     tags: tuple[str, ...],
+    error: str,
     limit: int,
     as_json: bool,
     as_jsonl: bool,
@@ -66,7 +67,7 @@ def list_jobs(
     if limit < 0:
         raise Invalid(f"--limit {limit}: it is 0 (for all) or more")
     with app.open() as queue:
-        shown, more = newest(queue, limit, states=states, queues=queues, tags=tags)
+        shown, more = newest(queue, limit, states=states, queues=queues, tags=tags, error=error)
         if as_json:
             emit([job_document(job) for job in shown])
             return

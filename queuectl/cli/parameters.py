@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -89,6 +89,12 @@ def filters(command: F) -> F:
     """Options that choose jobs by what they are."""
     for option in (
         click.option(
+            "--error",
+            default="",
+            metavar="F",
+            help="Only jobs whose last failure has this fingerprint (see errors).",
+        ),
+        click.option(
             "--tag", "tags", multiple=True, metavar="TAG", help="Only jobs with this tag."
         ),
         queues_option,
@@ -127,20 +133,54 @@ def chosen(
     states: frozenset[str],
     queues: tuple[str, ...],
     tags: tuple[str, ...],
+    error: str,
 ) -> list[str]:
     """The ids that arguments and filters name. Raises `Invalid` where they name nothing, and
     `Damaged` where only a part of the log could be read: of that nothing is chosen."""
-    if names and (every or queues or tags):
-        raise Invalid("name jobs, or choose them by --all, --queue and --tag: not both")
+    if names and (every or queues or tags or error):
+        raise Invalid("name jobs, or choose them by --all, --queue, --tag and --error: not both")
     if names:
         ids = list(dict.fromkeys(queue.get(name).id for name in names))
-    elif every or queues or tags:
-        ids = [job.id for job in queue.jobs(states=states, queues=queues, tags=tags)]
+    elif every or queues or tags or error:
+        where = _failing_so(queue, error)
+        found = queue.jobs(states=states, queues=queues, tags=tags, where=where)
+        ids = [job.id for job in found]
     else:
-        raise Invalid("name at least one job, or choose them by --queue, --tag or --all")
+        raise Invalid("name at least one job, or choose them by --queue, --tag, --error or --all")
     if queue.damage is not None:
         raise queue.damage
     return ids
+
+
+def _failing_so(queue: Any, error: str) -> Callable[[Job], bool] | None:
+    """Whether the last failure of a job has the fingerprint that starts with `error`; None where
+    that is empty.
+
+    Raises `NotFound` where there is no such job, and `Invalid` where several fingerprints start so.
+    """
+    if not error:
+        return None
+    from queuectl.domain.fingerprint import of_job
+
+    ids = {of_job(job).id for job in queue.jobs(where=lambda job: job.error)}
+    id = one_of(error, ids, "no job's last failure")
+    return lambda job: bool(job.error) and of_job(job).id == id
+
+
+def one_of(start: str, ids: Iterable[str], what: str) -> str:
+    """The one of the fingerprints `ids` that starts so.
+
+    Raises `NotFound`, beginning with `what`, or `Invalid` where several start so.
+    """
+    matches = sorted(id for id in ids if id.startswith(start))
+    if not matches:
+        raise NotFound(f"{what} has the fingerprint {start!r}: queuectl errors lists them")
+    if len(matches) > 1:
+        raise Invalid(
+            f"{len(matches)} fingerprints start with {start!r}, such as {matches[0]} and"
+            f" {matches[1]}: write more of it"
+        )
+    return matches[0]
 
 
 def confirm(app: App, verb: str, ids: list[str], *, named: bool, yes: bool, dry_run: bool) -> bool:
@@ -203,13 +243,15 @@ def newest(
     states: Collection[str] = (),
     queues: Collection[str] = (),
     tags: Collection[str] = (),
+    error: str = "",
 ) -> tuple[list[Job], str]:
     """The newest `limit` jobs (0: all), newest first, and what to say where there are more."""
-    jobs = queue.jobs(states=states, queues=queues, tags=tags, newest_first=True)
+    where = _failing_so(queue, error)
+    jobs = queue.jobs(states=states, queues=queues, tags=tags, where=where, newest_first=True)
     shown = list(islice(jobs, limit or None))
     if not limit or next(jobs, None) is None:
         return shown, ""
-    if queues or tags:
+    if queues or tags or error:
         return shown, f"the newest {len(shown)} jobs; --limit 0 shows all"
     counts = queue.known.counts
     total = sum(counts[state] for state in states or counts)

@@ -49,15 +49,16 @@ def cancel(app: App, /, **given: Any) -> None:
     epilog="""\b
 Examples:
   queuectl retry job1
-  queuectl retry --tag nightly --reason "server is back\""""
+  queuectl retry --tag nightly --reason "server is back"
+  queuectl retry --error 3f09 --dry-run"""
 )
 @bulk
 @pass_app
 def retry(app: App, /, **given: Any) -> None:
     """Run jobs again: a new round, with attempts from 0.
 
-    A job that waits for its retry or its time runs at once. Chosen by --all, --queue or --tag are
-    failed, dead and cancelled jobs; a completed one has to be named.
+    A job that waits for its retry or its time runs at once. Chosen by --all, --queue,
+    --tag or --error are failed, dead and cancelled jobs; a completed one has to be named.
     """
     change_chosen(app, RETRY, _ENDED_BADLY, **given)
 
@@ -69,6 +70,7 @@ def change_chosen(
     names: tuple[str, ...],
     queues: tuple[str, ...],
     tags: tuple[str, ...],
+    error: str,
     every: bool,
     dry_run: bool,
     yes: bool,
@@ -76,6 +78,8 @@ def change_chosen(
 ) -> None:
     """Do `verb` to the jobs named, or to all chosen ones in `states`."""
     with app.open() as queue:
-        ids = chosen(queue, names, every=every, states=states, queues=queues, tags=tags)
+        ids = chosen(
+            queue, names, every=every, states=states, queues=queues, tags=tags, error=error
+        )
         if confirm(app, verb.name, ids, named=bool(names), yes=yes, dry_run=dry_run):
             each(app, ids, lambda some: verb.act(queue, *some, reason=reason), verb.done)

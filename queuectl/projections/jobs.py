@@ -205,16 +205,18 @@ class JobTable:
         states: Iterable[str] = (),
         queues: Iterable[str] = (),
         tags: Iterable[str] = (),
+        where: Callable[[Job], bool] | None = None,
         reverse: bool = False,
     ) -> Iterator[Job]:
         """Jobs in the order they were enqueued, or the newest first; an empty filter lets every
-        job through."""
+        job through, and `where` those for which it is true."""
         states, queues, tags = frozenset(states), frozenset(queues), frozenset(tags)
         for job in self._in_order(states, reverse):
             if (
                 (not states or job.state in states)
                 and (not queues or job.spec.queue in queues)
                 and (not tags or tags.issubset(job.spec.tags or ()))
+                and (where is None or where(job))
             ):
                 yield job
 
