@@ -10,12 +10,13 @@ from queuectl.cli.parameters import (
     bulk,
     filters,
     json_option,
+    limit_option,
     newest,
     pass_app,
 )
 from queuectl.cli.root import App, DefaultGroup
 from queuectl.domain.job import DEAD
-from queuectl.errors import Invalid, Rejected
+from queuectl.errors import Rejected
 
 _DEAD = frozenset((DEAD,))
 
@@ -41,7 +42,7 @@ Examples:
   queuectl dlq list --queue import --limit 0 --json | jq -r '.[].error'""",
 )
 @filters
-@click.option("--limit", type=int, default=20, show_default=True, help="At most this many; 0: all.")
+@limit_option
 @json_option
 @pass_app
 def list_dead(
@@ -53,8 +54,6 @@ def list_dead(
     as_json: bool,
 ) -> None:
     """List dead jobs, the newest first, with why they died."""
-    if limit < 0:
-        raise Invalid(f"--limit {limit}: it is 0 (for all) or more")
     with app.open() as queue:
         shown, more = newest(queue, limit, states=_DEAD, queues=queues, tags=tags, error=error)
         if as_json:

@@ -21,6 +21,7 @@ from queuectl.cli.parameters import (
     id_of,
     json_option,
     jsonl_option,
+    limit_option,
     newest,
     pass_app,
 )
@@ -28,7 +29,6 @@ from queuectl.cli.root import App
 from queuectl.cli.story import line
 from queuectl.cli.text import ago, columns, printable, seconds, shorten, state_name
 from queuectl.domain.job import Job
-from queuectl.errors import Invalid
 from queuectl.events.vocabulary import JobEnqueued
 from queuectl.projections import timeline
 from queuectl.projections.runs import Run
@@ -45,7 +45,7 @@ Examples:
 )
 @click.option("-s", "--state", "states", multiple=True, type=STATE, help="Only jobs in this state.")
 @filters
-@click.option("--limit", type=int, default=20, show_default=True, help="At most this many; 0: all.")
+@limit_option
 @json_option
 @jsonl_option
 @pass_app
@@ -64,8 +64,6 @@ def list_jobs(
     States: pending, processing (running, active), completed (done, succeeded), failed (waits for
     its retry), dead (dlq), cancelled.
     """
-    if limit < 0:
-        raise Invalid(f"--limit {limit}: it is 0 (for all) or more")
     with app.open() as queue:
         shown, more = newest(queue, limit, states=states, queues=queues, tags=tags, error=error)
         if as_json:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from queuectl import instants
 from queuectl.cli import completion
 from queuectl.cli.root import App
 from queuectl.cli.text import counted, printable
@@ -68,8 +69,40 @@ class State(click.ParamType[str]):
         ]
 
 
+Moment = str | int
+"""An `Instant`, or how many milliseconds ago."""
+
+
+class Since(click.ParamType[Moment]):
+    """An RFC 3339 time, or how long ago: `7d`, `1h30m`."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Moment:
+        try:
+            return instants.parse(value)
+        except (ValueError, OverflowError):
+            pass
+        try:
+            return parse_duration_ms(value)
+        except ValueError:
+            self.fail(
+                f"{value!r}: write a time as 2026-11-22T14:00:00Z, or how long ago as 7d or 1h30m",
+                param,
+                ctx,
+            )
+
+
+def moment(given: Moment, now: instants.Instant) -> instants.Instant:
+    """What was given, as an instant."""
+    return instants.later(now, -given) if isinstance(given, int) else given
+
+
 DURATION = Duration()
 STATE = State()
+SINCE = Since()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 queues_option = click.option(
@@ -82,6 +115,22 @@ queues_option = click.option(
 )
 jsonl_option = click.option(
     "--jsonl", "as_jsonl", is_flag=True, help="Print JSON documents, one a line."
+)
+
+
+def _limit(ctx: click.Context, param: click.Parameter, value: int) -> int:
+    if value < 0:
+        raise Invalid(f"--limit {value}: it is 0 (for all) or more")
+    return value
+
+
+limit_option = click.option(
+    "--limit",
+    type=int,
+    default=20,
+    show_default=True,
+    callback=_limit,
+    help="At most this many; 0: all.",
 )
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "queue": "queues:queue",
     "config": "config:config",
     "stats": "stats:stats",
+    "errors": "errors:errors",
     "log": "log:log",
     "export": "export:export",
     "import": "importing:import_queue",

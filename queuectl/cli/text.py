@@ -84,6 +84,12 @@ def columns(rows: Iterable[Sequence[str]], titles: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def bar(figures: Sequence[int]) -> str:
+    """Figures as blocks of eight heights, the highest for the largest; nothing is a blank."""
+    highest = max(figures, default=0) or 1
+    return "".join(" ▁▂▃▄▅▆▇█"[-(-figure * 8 // highest)] for figure in figures)
+
+
 def ago(ms: int) -> str:
     """How long ago, in the largest two units: `3m12s ago`."""
     if ms < 1000:

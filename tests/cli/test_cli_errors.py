@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from programs import Shell
@@ -47,6 +48,96 @@ def spoilt(broken: Shell, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def ids(shell: Shell, *words: str) -> list[str]:
     return sorted(job["id"] for job in shell.ok(*words, "--json").json)
+
+
+TITLES = "F FAILED JOBS DEAD TREND FIRST LAST EXIT COMMAND"
+GROUP = """
+    id command exit_code error failures jobs dead first_at last_at trend direction example
+"""
+
+
+def groups(shell: Shell, *words: str) -> dict[str, dict[str, Any]]:
+    found = shell.ok("errors", *words, "--json").json["groups"]
+    return {group["id"]: group for group in found}
+
+
+def test_failures_are_told_apart_and_counted(broken: Shell) -> None:
+    answer = broken.ok("errors", "--json").json
+    assert set(answer) == {"since", "until", "groups"}
+    found = {(group["command"], group["exit_code"]): group for group in answer["groups"]}
+    assert all(set(group) == set(GROUP.split()) for group in answer["groups"])
+    figures = {
+        key: (group["failures"], group["jobs"], group["dead"]) for key, group in found.items()
+    }
+    assert figures == {
+        ("LC_ALL=C cat <path>", 1): (6, 3, 3),
+        ("kill -<n> $$", None): (1, 1, 1),
+        ("exit $((<n> - QUEUECTL_ATTEMPT))", 2): (1, 1, 0),
+        ("exit $((<n> - QUEUECTL_ATTEMPT))", 1): (1, 1, 0),
+        ("exit <n>", 3): (2, 1, 1),
+    }
+    assert answer["groups"][0]["failures"] == 6, "the largest comes first"
+    cats = found["LC_ALL=C cat <path>", 1]
+    assert cats["error"] == "cat: <path>: No such file or directory"
+    assert answer["since"] <= cats["first_at"] <= cats["last_at"] <= answer["until"]
+    assert (len(cats["trend"]), sum(cats["trend"])) == (8, 6)
+    assert cats["example"] in ("cat1", "cat2", "cat3")
+
+
+def test_failures_for_people(broken: Shell) -> None:
+    answer = broken.ok("errors")
+    assert answer.lines[0].split() == TITLES.split()
+    (line,) = (line for line in answer.lines if KILLED in line)
+    assert line.split()[1:4] == ["1", "1", "1"]
+    assert line.endswith("kill -<n> $$  [killed by SIGKILL]")
+    assert any(f" {word} " in line for word in ("new", "over", "rising", "falling", "steady"))
+    assert (
+        broken.ok("errors", "--limit", "2").err == "2 of 5 kinds of failure; --limit 0 shows all\n"
+    )
+    assert len(broken.ok("errors", "--limit", "2").lines) == 3
+
+
+def test_only_some_failures(broken: Shell) -> None:
+    assert {group["jobs"] for group in groups(broken, "--queue", "files").values()} == {3}
+    assert groups(broken, "--since", "1h") == groups(broken, "--since", "2020-01-01T00:00:00Z")
+    assert groups(broken, "--since", "2999-01-01T00:00:00Z") == {}
+    nothing = broken.ok("errors", "--since", "2999-01-01T00:00:00Z")
+    assert (nothing.out, nothing.err) == ("", "nothing has failed\n")
+    wrong = broken("errors", "--since", "yesterday")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "yesterday" in wrong.err and "7d" in wrong.err
+    assert broken("errors", "--limit", "-1").code == 2
+
+
+def test_one_group_and_its_jobs(broken: Shell) -> None:
+    group = broken.ok("errors", KILLED[:8], "--json").json
+    assert set(group) == {*GROUP.split(), "since", "until", "affected"}
+    assert (group["id"], [job["id"] for job in group["affected"]]) == (KILLED, ["kill"])
+    shown = broken.ok("errors", KILLED[:8])
+    assert f"fingerprint: {KILLED}" in shown.lines
+    assert "failures:    1 run of 1 job, 1 dead of it now" in shown.lines
+    assert shown.lines[-1].split()[:2] == ["kill", "dead"]
+    answer = broken("errors", "zz")
+    assert (answer.code, answer.out) == (3, "")
+    assert "'zz'" in answer.err
+
+
+def test_what_was_purged_has_failed_all_the_same(spoilt: Shell) -> None:
+    spoilt.ok("dlq", "purge", "kill")
+    assert (groups(spoilt)[KILLED]["failures"], groups(spoilt)[KILLED]["dead"]) == (1, 0)
+    answer = spoilt.ok("errors", KILLED)
+    assert answer.err == "0 of 1 job; --limit 0 shows all there are\n"
+
+
+def test_of_a_damaged_log_comes_what_stands_before_the_damage(spoilt: Shell) -> None:
+    (segment,) = (spoilt.data / "log").glob("*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    place = next(n for n, line in enumerate(lines) if b'"luck"' in line and b"failed" in line)
+    segment.write_bytes(b"".join(lines[:place]) + lines[place].replace(b"luck", b"lack", 1))
+    answer = spoilt("errors", "--json")
+    assert answer.code == 7
+    assert "damaged" in answer.err
+    assert 0 < sum(group["failures"] for group in answer.json["groups"]) < 11
 
 
 def test_jobs_by_the_kind_of_their_last_failure(broken: Shell) -> None:
