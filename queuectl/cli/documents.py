@@ -18,7 +18,10 @@ from queuectl.domain.job import Job
 from queuectl.domain.settings import Settings
 from queuectl.events.vocabulary import Event, wire_name
 from queuectl.projections.runs import Run
+from queuectl.projections.statistics import Histogram
 from queuectl.projections.workers import WorkerRow
+
+_SHARES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 
 def emit(document: object) -> None:
@@ -119,6 +122,12 @@ def worker_document(row: WorkerRow, *, alive: bool) -> dict[str, Any]:
         "jobs": [job.id for job in row.holding.values()],
         "current_job": next((job.id for job in row.holding.values()), None),
     }
+
+
+def percentiles(histogram: Histogram) -> dict[str, float]:
+    """Durations in seconds."""
+    figures = {name: histogram.percentile_ms(share) / 1000 for name, share in _SHARES}
+    return {**figures, "max": histogram.max_ms / 1000}
 
 
 def settings_document(settings: Settings) -> dict[str, Any]:

@@ -32,6 +32,7 @@ COMMANDS = {
     "config": "config:config",
     "stats": "stats:stats",
     "errors": "errors:errors",
+    "simulate": "simulate:simulate",
     "log": "log:log",
     "export": "export:export",
     "import": "importing:import_queue",

@@ -8,14 +8,13 @@ from typing import Any
 import click
 
 from queuectl import instants
-from queuectl.cli.documents import emit
+from queuectl.cli.documents import emit, percentiles
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import columns, seconds, shorten
 from queuectl.domain.job import COMPLETED, DEAD, Job
 from queuectl.projections.statistics import Histogram, Statistics
 
-_SHARES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 _GROUPS: dict[str, Callable[[Job], str]] = {
     "queue": lambda job: job.queue,
     "command": lambda job: job.spec.command.split(None, 1)[0],
@@ -70,14 +69,9 @@ def _document(done: Statistics, counts: dict[str, int], now: str) -> dict[str, A
         "throughput_per_second": done.completed / uptime_s if uptime_s else 0.0,
         "average_runtime": done.run.average_ms / 1000,
         "max_runtime": done.run.max_ms / 1000,
-        "wait_seconds": _percentiles(done.wait),
-        "run_seconds": _percentiles(done.run),
+        "wait_seconds": percentiles(done.wait),
+        "run_seconds": percentiles(done.run),
     }
-
-
-def _percentiles(histogram: Histogram) -> dict[str, float]:
-    figures = {name: histogram.percentile_ms(share) / 1000 for name, share in _SHARES}
-    return {**figures, "max": histogram.max_ms / 1000}
 
 
 def _shown(name: str, value: Any) -> str:
@@ -120,14 +114,14 @@ def _group_document(by: str, name: str, jobs: list[Job]) -> dict[str, Any]:
     for job in jobs:
         wait.add(job.wait_ms)
         run.add(job.run_ms)
-    percentiles = _percentiles(run)
+    taken = percentiles(run)
     return {
         by: name,
         "total_jobs": len(jobs),
         "completed_jobs": sum(job.state == COMPLETED for job in jobs),
         "dead_jobs": sum(job.state == DEAD for job in jobs),
         "average_runtime": run.average_ms / 1000,
-        "max_runtime": percentiles["max"],
-        "wait_seconds": _percentiles(wait),
-        "run_seconds": percentiles,
+        "max_runtime": taken["max"],
+        "wait_seconds": percentiles(wait),
+        "run_seconds": taken,
     }

@@ -54,7 +54,7 @@ class Fingerprint(NamedTuple):
 
 def fingerprint(command: str, exit_code: int | None, error: str) -> Fingerprint:
     """That of one failed run."""
-    return Fingerprint(_command_shape(command), exit_code, _text_shape(error))
+    return Fingerprint(command_shape(command), exit_code, _text_shape(error))
 
 
 def of_job(job: Job) -> Fingerprint:
@@ -68,11 +68,12 @@ def _text_shape(text: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _command_shape(command: str) -> str:
-    return _joined(_command_shapes(command))
+def command_shape(command: str) -> str:
+    """The shape of a command."""
+    return _joined(command_shapes(command))
 
 
-def _command_shapes(command: str) -> Iterator[str]:
+def command_shapes(command: str) -> Iterator[str]:
     wanted = "program"
     for piece in _pieces(command):
         text = piece[0]

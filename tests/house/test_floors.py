@@ -19,6 +19,7 @@ FLOORS = {
     "domain": 2,
     "engines": 2,
     "projections": 3,
+    "whatif": 4,
     "queueview": 4,
     "jobqueue": 5,
     "exports": 6,
