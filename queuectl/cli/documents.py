@@ -37,17 +37,30 @@ def emit_lines(documents: Iterable[object]) -> None:
     sys.stdout.buffer.flush()
 
 
+def emit_array(documents: Iterable[object]) -> None:
+    """Print one JSON document that is a list, element by element: it may be long."""
+    write = sys.stdout.buffer.write
+    before = b"["
+    for document in documents:
+        write(before + b"\n" + _encoded(document, 0).rstrip(b"\n"))
+        before = b","
+    write(b"[]\n" if before == b"[" else b"\n]\n")
+    sys.stdout.buffer.flush()
+
+
 def _write(document: object, option: int) -> None:
-    stream = sys.stdout
+    sys.stdout.buffer.write(_encoded(document, option))
+
+
+def _encoded(document: object, option: int) -> bytes:
     try:
         data = orjson.dumps(document, option=option | orjson.OPT_APPEND_NEWLINE)
-    except TypeError:  # orjson refuses the name of a file that is not UTF-8
+    except TypeError:
+        # orjson refuses the name of a file that is not UTF-8, and numbers beyond 64 bits.
         import json
 
         data = json.dumps(document).encode() + b"\n"
-    if stream.isatty():
-        data = printable_json(data.decode()).encode()
-    stream.buffer.write(data)
+    return printable_json(data.decode()).encode() if sys.stdout.isatty() else data
 
 
 def job_document(job: Job, *, show_env: bool = False) -> dict[str, Any]:

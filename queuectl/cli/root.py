@@ -33,6 +33,7 @@ COMMANDS = {
     "stats": "stats:stats",
     "errors": "errors:errors",
     "simulate": "simulate:simulate",
+    "sql": "sql:sql",
     "log": "log:log",
     "export": "export:export",
     "import": "importing:import_queue",

@@ -68,20 +68,29 @@ def state_name(state: str, colour: bool) -> str:
 
 def columns(rows: Iterable[Sequence[str]], titles: Sequence[str]) -> str:
     """A plain table: columns parted by two blanks, no lines; safe text expected."""
+    table = [titles, *rows]
+    widths = widths_of(table)
+    return "\n".join(aligned(row, widths) for row in table)
+
+
+def widths_of(table: Sequence[Sequence[str]]) -> list[int]:
+    """How wide the columns of a table are, but for the last."""
     import click
 
-    table = [list(titles), *map(list, rows)]
-    widths = [
-        max(len(click.unstyle(row[index])) for row in table) for index in range(len(titles) - 1)
+    return [
+        max(len(click.unstyle(row[index])) for row in table) for index in range(len(table[0]) - 1)
     ]
-    lines = []
-    for row in table:
-        cells = [
-            cell + " " * (width - len(click.unstyle(cell)))
-            for cell, width in zip(row, widths, strict=False)
-        ]
-        lines.append("  ".join([*cells, row[-1]]).rstrip())
-    return "\n".join(lines)
+
+
+def aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    """One line of a table with columns as wide as that, at least."""
+    import click
+
+    cells = [
+        cell + " " * (width - len(click.unstyle(cell)))
+        for cell, width in zip(row, widths, strict=False)
+    ]
+    return "  ".join([*cells, row[-1]]).rstrip()
 
 
 def bar(figures: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from queuectl.exports.views import EVENTS, View
 _THREADS_MIN = 2
 """With one alone it cuts Parquet into other pieces: the same input would give other bytes."""
 Make = Callable[[str], str]
+_T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
 
 
@@ -44,7 +45,8 @@ def database(source: Source, views: Iterable[View], target: Target) -> None:
         connection.execute("CHECKPOINT")
 
 
-def _duckdb() -> ModuleType:
+def library() -> ModuleType:
+    """DuckDB itself. Raises `QueuectlError` where it is not installed."""
     try:
         import duckdb
     except ModuleNotFoundError:
@@ -57,7 +59,7 @@ def _duckdb() -> ModuleType:
 @contextmanager
 def _connected(path: str, target: Target) -> Iterator[Any]:
     """A connection whose errors are told as ours."""
-    duckdb = _duckdb()
+    duckdb = library()
     try:
         with duckdb.connect(path, config={"autoinstall_known_extensions": False}) as connection:
             threads = connection.execute("SELECT current_setting('threads')").fetchone()[0]
@@ -83,7 +85,7 @@ def _fill(connection: Any, source: Source, view: View, target: Target, make: Mak
             query = f"SELECT * FROM {dialects.read_json([target.spool(lines)], view.columns)}"
             if view is EVENTS:
                 query = _events_query(query, source)
-            _run(connection, make(query), lambda: None)
+            run(connection, lambda: connection.execute(make(query)))
     finally:
         if pinned is not None:
             pinned.close()
@@ -92,20 +94,21 @@ def _fill(connection: Any, source: Source, view: View, target: Target, make: Mak
 def _from_files(connection: Any, source: Source, pinned: Pinned, make: Make) -> None:
     """The same for events that DuckDB can read from the files of the log itself."""
 
-    def run(check: Callable[[], None]) -> None:
+    def fill(check: Callable[[], None]) -> None:
         files = dialects.read_json(pinned.paths, EVENTS.columns)
         query = f"SELECT * FROM {files} WHERE type <> '{HEADER}' AND {_wanted(source)}"
-        _run(connection, make(_events_query(query, source)), check)
+        statement = make(_events_query(query, source))
+        run(connection, lambda: connection.execute(statement), check)
 
     def progress(done: int, total: int) -> None:
         source.progress(source.through * done // total, source.through)
 
     try:
-        run(lambda: pinned.check(progress))
+        fill(lambda: pinned.check(progress))
     except Damaged as damage:
         source.queue.damage = damage
         # What it has made may have come from behind the damage.
-        run(lambda: None)
+        fill(_unchecked)
 
 
 def _wanted(source: Source) -> str:
@@ -128,13 +131,17 @@ def _events_query(lines: str, source: Source) -> str:
     return f"SELECT {', '.join(columns.values())} FROM ({lines})"
 
 
-def _run(connection: Any, statement: str, check: Callable[[], None]) -> None:
-    """Run a statement, and `check` beside it. Raises what `check` does first of all: then nothing
-    is to be believed of what came of the statement."""
-    outcome = begin(lambda: connection.execute(statement))
+def _unchecked() -> None:
+    """Nothing is to be checked."""
+
+
+def run(connection: Any, work: Callable[[], _T], check: Callable[[], None] = _unchecked) -> _T:
+    """Let a connection do something, and `check` beside it; it is ended where this one is
+    interrupted. Raises what `check` does first of all: then nothing is to be believed of it."""
+    outcome = begin(work)
     try:
         check()
-        outcome()
+        return outcome()
     except BaseException:
         connection.interrupt()
         with suppress(Exception):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playing import Played, busy, ending
+from histories import Played, busy, ending
 
 from queuectl import instants
 from queuectl.domain import commands as c
