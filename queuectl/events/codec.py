@@ -11,7 +11,8 @@ msgspec, which writes and reads here, cannot hide.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -26,7 +27,10 @@ FORMAT = 1
 _START = b'{"crc":"'
 BODY = len(_START) + 8
 """Where in a line its *body* begins: what the crc covers, which ends before the newline."""
+_PLACE = BODY + 2
+"""Where `"offset"` begins in the line of an event."""
 _MORE = b'","more":true,'
+_STAND_IN = b'"type":"log.compacted"'
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(AnyEvent)
 
@@ -154,6 +158,12 @@ def body_of(text: bytes) -> bytes:
     return b'",' + text[1:]
 
 
+def body_of_event(event: Event) -> bytes:
+    """The body of the line in which an event stands."""
+    fact = msgspec.structs.replace(event, offset=0, at="", more=False)
+    return body(fact, event.offset, event.at, event.more)
+
+
 def ends_batch(body: bytes) -> bytes:
     """The body of a line, as the last one of its batch."""
     # Text of people comes later in the line, so the first one found is the mark itself.
@@ -216,17 +226,82 @@ def decode(data: bytes, crc: int) -> tuple[list[Event], int]:
 def check(data: bytes, crc: int) -> int:
     """The crc of the last line in `data` (whole lines), all verified, for who need not know what
     they say. Raises `BadLine`."""
+    return _verified(data, crc)[1]
+
+
+class Stretch(NamedTuple):
+    """Events that follow each other without a gap, each as the JSON text in its line, but for its
+    `crc`: that belongs to the place where the line stands, and not to what it says."""
+
+    first: int
+    """The offset of the first of them."""
+    events: int
+    """How many there are."""
+    data: bytes
+    """Their lines, each with its newline. In one piece, because most who want them copy them on."""
+
+    @property
+    def last(self) -> int:
+        return self.first + self.events - 1
+
+    def cut(self, events: int) -> tuple[Stretch, Stretch]:
+        """The first so many of them, and the others."""
+        if events >= self.events:
+            return self, Stretch(self.last + 1, 0, b"")
+        rest = self.data.split(b"\n", events)[-1]
+        before = Stretch(self.first, events, self.data[: len(self.data) - len(rest)])
+        return before, Stretch(self.first + events, self.events - events, rest)
+
+    def after(self, offset: int) -> Stretch:
+        """Those of them that come after it."""
+        known = offset + 1 - self.first
+        return self.cut(known)[1] if known > 0 else self
+
+
+class TakenOut(Exception):
+    """Events are missing in these lines, or one stands for some that were taken out."""
+
+
+def stretch(data: bytes, crc: int) -> tuple[Stretch, int]:
+    """What `decode` gives, copied and not understood, with whatever a later version may have
+    written there. Raises `BadLine` likewise, and `TakenOut`."""
+    lines, crc = _verified(data, crc)
+    if not lines:
+        return Stretch(1, 0, b""), crc
+    first = _offset_in(lines[0])
+    # Within a string there would be a backslash before each quote.
+    if _offset_in(lines[-1]) != first + len(lines) - 1 or _STAND_IN in data:
+        raise TakenOut
+    text = b"{" + b"\n{".join([line[_PLACE:] for line in lines]) + b"\n"
+    return Stretch(first, len(lines), text), crc
+
+
+def stretches(events: Sequence[Event]) -> Iterator[Stretch]:
+    """The same of events that were decoded, in as many stretches as there are gaps."""
+    start = 0
+    for end in range(1, len(events) + 1):
+        if end == len(events) or events[end].offset != events[end - 1].offset + 1:
+            some = events[start:end]
+            text = b"".join([text_of(body_of_event(event)) + b"\n" for event in some])
+            yield Stretch(some[0].offset, len(some), text)
+            start = end
+
+
+def _offset_in(line: bytes) -> int:
+    return int(line[_PLACE + len(b'"offset":') : line.index(b",", _PLACE)])
+
+
+def _verified(data: bytes, crc: int) -> tuple[list[bytes], int]:
+    """The lines in `data`, which verify, and the crc of the last. Raises `BadLine`."""
     lines = data.split(b"\n")
     lines.pop()
-    if not lines:
-        return crc
     start_crc = crc
     crcs = [crc := crc32(line[BODY:], crc) for line in lines]
     # All at once, and as text: a flipped case must not pass either. A loop takes twice as long.
     right = struct.pack(f">{len(crcs)}I", *crcs).hex("|", 4).replace("|", _START.decode())
     if b"".join([line[:BODY] for line in lines]) != _START + right.encode():
         _find_bad_line(lines, start_crc)
-    return crc
+    return lines, crc
 
 
 def _find_bad_line(lines: Sequence[bytes], crc: int) -> None:

@@ -40,7 +40,7 @@ class Draft:
         yield line
         bodies = self.bodies
         if self.stand_in is not None:
-            stand_in = _body(replace(self.stand_in, compaction=compaction))
+            stand_in = codec.body_of_event(replace(self.stand_in, compaction=compaction))
             bodies = [*bodies[: self.index], stand_in, *bodies[self.index :]]
         for start in range(0, len(bodies), _PIECE_LINES):
             piece, crc = codec.rechain(bodies[start : start + _PIECE_LINES], crc)
@@ -50,7 +50,7 @@ class Draft:
     def size(self) -> int:
         """About how many bytes that will be."""
         bodies = sum(map(len, self.bodies)) + _FRAME_BYTES * len(self.bodies)
-        stand_in = len(_body(self.stand_in)) + _FRAME_BYTES if self.stand_in else 0
+        stand_in = len(codec.body_of_event(self.stand_in)) + _FRAME_BYTES if self.stand_in else 0
         return len(codec.frame_header(self.header)[0]) + bodies + stand_in
 
     def joined(self, other: Draft, summary: Summary) -> Draft:
@@ -75,11 +75,6 @@ def _stand_in(removed: Sequence[Event], summary: Summary) -> LogCompacted:
     # If the batch of the last one went on, it still does: all that follows has stayed.
     last = removed[-1]
     return replace(summary(removed), offset=last.offset, at=last.at, more=last.more)
-
-
-def _body(event: LogCompacted) -> bytes:
-    fact = replace(event, offset=0, at="", more=False)
-    return codec.body(fact, event.offset, event.at, event.more)
 
 
 def drafted(

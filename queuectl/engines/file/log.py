@@ -16,6 +16,7 @@ import msgspec
 from queuectl import instants
 from queuectl.engines.file import originals, recovery
 from queuectl.engines.file.archive import Archive
+from queuectl.engines.file.form import EVENTS
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
 from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader, Place
 from queuectl.engines.file.shelf import OUT_OF_SPACE, sync_failed
@@ -276,7 +277,7 @@ class FileLog(FileReader):
         if not expected or mark.offset == (seen.offset if seen else 0):
             return
         seen = seen or self._place_before(0, mark)
-        for _, events in self._read_from(seen, mark):
+        for _, events in self._read_from(seen, mark, EVENTS):
             for event in events:
                 if isinstance(event, LogCompacted) and event.offset > min(expected.values()):
                     raise Conflict("events have been taken out of the log")

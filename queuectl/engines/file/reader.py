@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from queuectl.engines.file import mark as marks
 from queuectl.engines.file import recovery
+from queuectl.engines.file.form import EVENTS, Form, Piece
 from queuectl.engines.file.mark import OK, Mark
 from queuectl.engines.file.segments import Segments, counting
 from queuectl.errors import Damaged, QueuectlError
@@ -71,18 +72,20 @@ class FileReader:
         return mark.offset if mark else 0
 
     def read(self, after: int = 0) -> Iterator[list[Event]]:
+        return self.read_as(EVENTS, after)
+
+    def read_as(self, form: Form[Piece], after: int) -> Iterator[Piece]:
+        """The same in another form. Raises whatever its `decode` does."""
         mark = self._committed()
         if mark is None or after >= mark.offset:
             return
         tail = self._tail
         start = tail if tail and tail.offset == after else self._place_before(after, mark)
-        for place, events in self._read_from(start, mark):
+        for place, found in self._read_from(start, mark, form):
             if self._tail is None or place.offset > self._tail.offset:
                 self._tail = place
-            if events[0].offset <= after:
-                events = [event for event in events if event.offset > after]
-            if events:
-                yield events
+            if (new := form.after(found, after)) is not None:
+                yield new
 
     def durable_size(self, segment: int) -> int:
         """Bytes of a segment that count."""
@@ -173,7 +176,9 @@ class FileReader:
             raise self._damage(f"event {offset + 1} is missing", min(firsts, default=1), 0, 0)
         return Place(segment, 0, _UNKNOWN, offset)
 
-    def _read_from(self, place: Place, mark: Mark) -> Iterator[tuple[Place, list[Event]]]:
+    def _read_from(
+        self, place: Place, mark: Mark, form: Form[Piece]
+    ) -> Iterator[tuple[Place, Piece]]:
         """Verified events behind `place` up to the mark, with the place after them.
 
         Segments may be rewritten and merged meanwhile. One that is open is read to its end as it
@@ -188,7 +193,7 @@ class FileReader:
             try:
                 entered = self._enter(fd, place, kept)
                 last = place.offset if entered is place else place.segment - 1
-                place = yield from self._events(fd, entered, last, mark)
+                place = yield from self._events(fd, entered, last, mark, form)
                 if place.segment >= mark.segment:
                     if place.offset < mark.offset:
                         why = f"event {mark.offset} is missing"
@@ -212,30 +217,28 @@ class FileReader:
         return Place(segment, start, header_crc, offset)
 
     def _events(
-        self, fd: int, place: Place, last: int, mark: Mark
-    ) -> Generator[tuple[Place, list[Event]], None, Place]:
+        self, fd: int, place: Place, last: int, mark: Mark, form: Form[Piece]
+    ) -> Generator[tuple[Place, Piece], None, Place]:
         """The events of one segment, with the place after them; returns the last place. `last` is
         the event before that, which may have been known before."""
         segment, position, crc, offset = place
         seen = offset
         end = self._end(fd, segment, mark)
         for piece in self.whole_lines(fd, position, end):
+            bad: BadLine | None = None
             try:
-                events, crc = codec.decode(piece, crc)
-            except BadLine as bad:
-                last = bad.events[-1].offset if bad.events else last
-                events = [event for event in bad.events if event.offset > seen]
-                if events:
-                    yield Place(segment, position + bad.position, bad.crc, last), events
-                raise self._damage(bad.why, segment, position + bad.position, last) from None
+                found, next_crc = form.decode(piece, crc)
+            except BadLine as error:
+                bad, piece = error, piece[: error.position]
+                found, next_crc = form.decode(piece, crc)
             position += len(piece)
-            last = events[-1].offset
-            offset = max(offset, last)
+            last = form.last(found) or last
+            crc, offset = next_crc, max(offset, last)
             place = Place(segment, position, crc, offset)
-            if events[0].offset <= seen:
-                events = [event for event in events if event.offset > seen]
-            if events:
-                yield place, events
+            if (new := form.after(found, seen)) is not None:
+                yield place, new
+            if bad is not None:
+                raise self._damage(bad.why, segment, position, last)
         if position < end:
             raise self._damage("it ends inside a line", segment, position, last)
         return place
