@@ -24,6 +24,7 @@ class Home:
         self.output = os.path.join(self.root, "output")
         self.archive = os.path.join(self.root, "archive")
         self.cursors = os.path.join(self.root, "cursors")
+        self.sinks = os.path.join(self.root, "sinks")
         self.snapshots = os.path.join(self.root, "snapshots")
 
     def make(self, host: Host) -> None:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import select
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import ModuleType
 from typing import TypeVar
 
 from queuectl import beside
 from queuectl.processes import Processes
+from queuectl.waiting import Waiting
 
 _T = TypeVar("_T")
 
@@ -30,8 +30,6 @@ _LOCK_POLL_S = 0.001
 _LOCK_FD_MIN = 600
 """Locks that children inherit lie above what scripts use themselves: `exec 9>file` closes one."""
 _RINGS = 4096
-_WAIT_S_MAX = 86_400.0
-"""The system takes no more than 24 days."""
 _NETWORK_FILE_SYSTEMS = frozenset(
     [
         "nfs",
@@ -77,7 +75,7 @@ def _is_own_group(gid: int) -> bool:
         return False
 
 
-class Host(Processes):
+class Host(Processes, Waiting):
     """The real machine."""
 
     # ---- clock and chance
@@ -388,10 +386,3 @@ class Host(Processes):
                 pass
         except BlockingIOError:
             pass
-
-    def wait(self, descriptors: Iterable[int], timeout_s: float) -> set[int]:
-        """Those of `descriptors` that can be read, as soon as there is one or the time is up."""
-        poll = select.poll()
-        for fd in descriptors:
-            poll.register(fd, select.POLLIN)
-        return {fd for fd, _ in poll.poll(min(max(0.0, timeout_s), _WAIT_S_MAX) * 1000)}

@@ -42,6 +42,12 @@ queues = _completer(
     lambda queue: sorted({job.queue for job in queue.jobs()} | set(queue.known.paused))
 )
 
+sinks = _completer(
+    lambda queue: sorted(
+        name[:-5] for name in queue.host.names(queue.home.sinks) if name.endswith(".json")
+    )
+)
+
 
 def settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from queuectl.domain.settings import SETTINGS

@@ -39,7 +39,8 @@ Examples:
 def doctor(app: App, as_json: bool) -> int:
     """Check the queue and the machine under it.
 
-    Looked at are permissions, space, clock, disk, log, and whether somebody runs what is due.
+    Looked at are permissions, space, clock, disk, log, and whether somebody runs what is due and
+    ships what is to be shipped.
     Exits 1 if anything fails; a warning is no failure.
     """
     findings = list(_findings(app))
@@ -61,6 +62,7 @@ def _findings(app: App) -> Iterator[Finding]:
         yield _sync(queue)
         yield _locks(queue)
         yield from _workers(queue)
+        yield from _sinks(queue)
 
 
 def _space(queue: Any) -> Finding:
@@ -130,6 +132,28 @@ def _workers(queue: Any) -> Iterator[Finding]:
     if unserved:
         text = f"no worker serves queue {', '.join(unserved)}, where jobs wait"
         yield Finding("warn", "queues", text)
+
+
+def _sinks(queue: Any) -> Iterator[Finding]:
+    """Whether everything that is to be shipped is on its way."""
+    from queuectl.cli.ship import LOST, sink_document
+    from queuectl.runtime.sinks import Sinks
+
+    sinks = Sinks(queue.home, queue.host)
+    names = sinks.names()
+    warnings = []
+    for name in names:
+        document = sink_document(queue, sinks, name)
+        if document["lost"]:
+            warnings.append(f"sink {name}: {LOST}")
+        if document["error"]:
+            warnings.append(f"sink {name} is {document['state']}: {document['error']}")
+        elif document["lag_events"] and document["state"] == "idle":
+            waiting = counted(document["lag_events"], "event")
+            warnings.append(f"{waiting} to ship to {name}, and nobody does: queuectl ship run")
+    if names and not warnings:
+        yield Finding("ok", "sinks", f"nothing hinders shipping to {counted(len(names), 'sink')}")
+    yield from (Finding("warn", "sinks", text) for text in warnings)
 
 
 def _unserved(queue: Any, alive: list[Any]) -> list[str]:

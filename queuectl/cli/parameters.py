@@ -15,7 +15,7 @@ from queuectl.cli.root import App
 from queuectl.cli.text import counted, printable
 from queuectl.domain.job import STATES, Job
 from queuectl.errors import Invalid, NotFound, PartlyDone, QueuectlError, Rejected
-from queuectl.quantities import parse_duration_ms
+from queuectl.quantities import parse_duration_ms, parse_size
 from queuectl.suggestion import did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -100,7 +100,23 @@ def moment(given: Moment, now: instants.Instant) -> instants.Instant:
     return instants.later(now, -given) if isinstance(given, int) else given
 
 
+class Size(click.ParamType[int]):
+    """`64M`, `1GiB` or a bare number of bytes. Gives bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            size = parse_size(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+        if not size:
+            self.fail(f"{value!r}: it is at least one byte", param, ctx)
+        return size
+
+
 DURATION = Duration()
+SIZE = Size()
 STATE = State()
 SINCE = Since()
 

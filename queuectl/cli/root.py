@@ -38,6 +38,7 @@ COMMANDS = {
     "export": "export:export",
     "import": "importing:import_queue",
     "schema": "schema:schema",
+    "ship": "ship:ship",
     "doctor": "doctor:doctor",
 }
 ALIASES = {"metrics": "stats", "ls": "list"}

@@ -345,6 +345,17 @@ class LogRepaired(Event, tag="log.repaired", frozen=True, kw_only=True, omit_def
     """What was wrong."""
 
 
+class CursorLost(Event, tag="cursor.lost", frozen=True, kw_only=True, omit_defaults=True):
+    """Compaction waits no longer for a sink to which the log is shipped: it lags too far behind."""
+
+    sink: str = ""
+    """The name of the sink."""
+    shipped: int = 0
+    """The last event that had been shipped to it; later ones may only be in the archive."""
+    reason: str = ""
+    """How far it lagged, and how far it may."""
+
+
 Fact = Event
 """The same structs, before the log has given them an offset and a time."""
 
@@ -369,6 +380,7 @@ AnyEvent = Union[  # noqa: UP007 - msgspec reads it at run time
     QueueResumed,
     LogCompacted,
     LogRepaired,
+    CursorLost,
 ]
 
 Facts = Sequence[Fact]

@@ -3,14 +3,18 @@ long the archive has it then; knows no formats."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 
 from queuectl import instants
 from queuectl.engines.file import FileLog, compaction, cursors
 from queuectl.engines.file.compaction import Rewriting
 from queuectl.errors import QueuectlError
+from queuectl.events.log import Batch
+from queuectl.events.vocabulary import CursorLost
 from queuectl.jobqueue import Queue
 from queuectl.projections.obsolescence import Obsolescence
+from queuectl.runtime.sinks import Sinks
 
 _LEAST_SHARE = 1 / 3
 _FORGOTTEN_SHARE = 1 / 10
@@ -27,13 +31,18 @@ def compact(
 ) -> Iterator[Rewriting]:
     """Take out of the log what nobody needs; gives each file as it is put in place.
 
+    Sinks that lag further behind than they may are waited for no longer: the log says so.
     `thrifty` leaves alone what would shrink by less than a third. The jobs that were enqueued at
     the offsets in `without` are taken for forgotten. Raises what
     `queuectl.engines.file.compaction.compact` does.
     """
     log = files(queue)
+    sinks = Sinks(queue.home, queue.host)
+    overdue = dict(sinks.overdue(log, queue.now()))
+    if not dry_run:
+        _give_up(queue, sinks, overdue)
     obsolescence = Obsolescence(queue.state, without)
-    cursor = cursors.least(queue.home.cursors, queue.host)
+    cursor = cursors.least(queue.home.cursors, queue.host, {*sinks.lost(), *overdue})
     yield from compaction.compact(
         log,
         obsolescence,
@@ -53,6 +62,14 @@ def is_worthwhile(queue: Queue) -> bool:
     # Less than was noted: then that was another log, or it was repaired since.
     since = forgotten - noted if noted <= forgotten else forgotten
     return since > 0 and since >= _FORGOTTEN_SHARE * (there + since)
+
+
+def _give_up(queue: Queue, sinks: Sinks, overdue: Mapping[str, str]) -> None:
+    """Wait for those sinks no longer, and say so where nobody can overlook it."""
+    for name, why in overdue.items():
+        lost = CursorLost(sink=name, shipped=sinks.cursor(name), reason=why)
+        queue.transact(partial(list, [Batch([lost])]))
+        sinks.mark_lost(name, why)
 
 
 def expire(queue: Queue, *, dry_run: bool = False) -> int:

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hosts import Untroubled
 from programs import Shell
+
+from queuectl import Queue
+from queuectl.domain import commands as c
+from queuectl.engines.file import FileLog
+from queuectl.events import vocabulary as v
+from queuectl.events.log import Batch
+
+SEGMENT_BYTES = 20_000
 
 
 @pytest.fixture
@@ -14,6 +23,37 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     shell = Shell(tmp_path)
     yield shell
     shell.close()
+
+
+@pytest.fixture
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = {**FileLog.__init__.__kwdefaults__, "segment_bytes_max": SEGMENT_BYTES}  # type: ignore[dict-item]
+    monkeypatch.setattr(FileLog.__init__, "__kwdefaults__", defaults)
+
+
+@pytest.fixture
+def old(shell: Shell, small_segments: None) -> Shell:
+    """A queue with a past: most of its jobs have been purged."""
+    host = Untroubled()
+    with Queue(shell.data, host=host) as queue:
+        queue.set("retain-completed", "0")
+        for worker in ("w1", "w2"):
+            facts = [v.WorkerStarted(worker=worker), v.WorkerStopped(worker=worker)]
+            queue.transact(lambda facts=facts: [Batch([fact]) for fact in facts])
+        for start in range(0, 200, 10):
+            ids = [f"job{n}" for n in range(start, start + 10)]
+            queue.enqueue_many([{"id": id, "command": f"true {id}"} for id in ids])
+            host.advance(1)
+            claims = queue.turn([], worker="w3", slots=range(1, 11))
+            host.advance(1)
+            ended = [
+                c.Finish(job=claim.job, token=claim.offset, now=queue.now(), exit_code=0, run_ms=9)
+                for claim in claims
+                if isinstance(claim, v.JobClaimed)
+            ]
+            queue.turn(ended, worker="w3", slots=[])
+            queue.prune(*ids[:-1], reason="old")
+    return shell
 
 
 @pytest.fixture(scope="module")

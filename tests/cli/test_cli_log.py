@@ -10,48 +10,16 @@ from hosts import Untroubled
 from programs import Shell, tree
 
 from queuectl import Queue
-from queuectl.domain import commands as c
-from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
-from queuectl.events.log import Batch
 from queuectl.runtime.output import Output
 
-SEGMENT_BYTES = 20_000
 READING = (
     *("status", "list --limit 0", "show job199", "show job1", "list --json", "worker list"),
     *("history job199", "history job39", "history job38", "history job38 --json", "history none"),
 )
 
 
-@pytest.fixture(autouse=True)
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = {**FileLog.__init__.__kwdefaults__, "segment_bytes_max": SEGMENT_BYTES}  # type: ignore[dict-item]
-    monkeypatch.setattr(FileLog.__init__, "__kwdefaults__", defaults)
-
-
-@pytest.fixture
-def old(shell: Shell) -> Shell:
-    """A queue with a past: most of its jobs have been purged."""
-    host = Untroubled()
-    with Queue(shell.data, host=host) as queue:
-        queue.set("retain-completed", "0")
-        for worker in ("w1", "w2"):
-            facts = [v.WorkerStarted(worker=worker), v.WorkerStopped(worker=worker)]
-            queue.transact(lambda facts=facts: [Batch([fact]) for fact in facts])
-        for start in range(0, 200, 10):
-            ids = [f"job{n}" for n in range(start, start + 10)]
-            queue.enqueue_many([{"id": id, "command": f"true {id}"} for id in ids])
-            host.advance(1)
-            claims = queue.turn([], worker="w3", slots=range(1, 11))
-            host.advance(1)
-            ended = [
-                c.Finish(job=claim.job, token=claim.offset, now=queue.now(), exit_code=0, run_ms=9)
-                for claim in claims
-                if isinstance(claim, v.JobClaimed)
-            ]
-            queue.turn(ended, worker="w3", slots=[])
-            queue.prune(*ids[:-1], reason="old")
-    return shell
+pytestmark = pytest.mark.usefixtures("small_segments")
 
 
 def files(shell: Shell) -> list[Path]:

@@ -15,6 +15,7 @@ FLOORS = {
     "processes": 0,
     "spawning": 0,
     "beside": 0,
+    "waiting": 0,
     "events": 1,
     "domain": 2,
     "engines": 2,
@@ -24,12 +25,17 @@ FLOORS = {
     "jobqueue": 5,
     "exports": 6,
     "runtime": 6,
+    "ship": 7,
     "cli": 7,
 }
+STARTED_BY_CLI = {"ship"}
+"""Faces do not know each other, but the command line starts the others: within a function, so that
+no other command pays for it."""
 GROUND = {
     "processes",
     "spawning",
     "beside",
+    "waiting",
     "home",
     "host",
     "errors",
@@ -67,6 +73,10 @@ def parse(module: Path) -> ast.Module:
     return ast.parse(module.read_text())
 
 
+def functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
 def room(module: Path) -> str:
     return module.relative_to(PACKAGE).with_suffix("").parts[0]
 
@@ -95,8 +105,12 @@ def test_a_module_imports_only_from_floors_below_or_its_own_room(module: Path) -
     here = room(module)
     if here in ("__init__", "__main__"):
         return
-    for node, there in own_imports(parse(module)):
+    tree = parse(module)
+    lazy = {node for function in functions(tree) for node, _ in own_imports(function)}
+    for node, there in own_imports(tree):
         if there in ("__version__", here) or (here in GROUND and there in GROUND):
+            continue
+        if here == "cli" and there in STARTED_BY_CLI and node in lazy:
             continue
         assert FLOORS[there] < FLOORS[here], f"line {node.lineno}: {here} imports {there}"
 
@@ -105,9 +119,8 @@ def test_a_module_imports_only_from_floors_below_or_its_own_room(module: Path) -
 def test_own_imports_inside_functions_only_where_start_up_counts(module: Path) -> None:
     if room(module) in ("cli", "__init__"):
         return
-    for function in ast.walk(parse(module)):
-        if isinstance(function, ast.FunctionDef):
-            assert [there for _, there in own_imports(function)] == []
+    for function in functions(parse(module)):
+        assert [there for _, there in own_imports(function)] == []
 
 
 @by_module
@@ -120,10 +133,9 @@ def test_a_module_begins_by_saying_what_it_is_for(module: Path) -> None:
 @by_module
 def test_modules_and_functions_keep_their_size(module: Path) -> None:
     assert len(module.read_text().splitlines()) <= LINES_MAX
-    for function in ast.walk(parse(module)):
-        if isinstance(function, ast.FunctionDef):
-            length = (function.end_lineno or 0) - function.lineno + 1
-            assert length <= FUNCTION_LINES_MAX, f"{function.name} has {length} lines"
+    for function in functions(parse(module)):
+        length = (function.end_lineno or 0) - function.lineno + 1
+        assert length <= FUNCTION_LINES_MAX, f"{function.name} has {length} lines"
 
 
 @by_module

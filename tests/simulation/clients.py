@@ -11,12 +11,11 @@ import executables
 from machine import Process
 from oracle import Violation
 
-from queuectl.engines.file import FileLog
+from queuectl.engines.file import FileLog, cursors
 from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.verify import verify
 from queuectl.errors import Invalid, LockTimedOut, NoSpace, NotFound, Rejected
 from queuectl.events.codec import decode_unverified
-from queuectl.host import Host
 from queuectl.runtime import compacting
 from queuectl.runtime.options import Options
 from queuectl.runtime.worker import Worker
@@ -158,28 +157,15 @@ def keeper(world: World, process: Process) -> None:
 def shipper(world: World, process: Process) -> None:
     """Reads the log from its beginning and notes how far it has got: nothing past that may go."""
     queue = world.open(process)
-    place = os.path.join(queue.home.cursors, "shipper")
-    fd = queue.host.open(place, os.O_RDONLY)
-    offset = int(queue.host.read_at(fd, 20, 0))
-    queue.host.close(fd)
+    offset = cursors.read(queue.home.cursors, "shipper", queue.host)
+    assert offset is not None
     for events in queue.log.read(offset):
         offset = events[-1].offset
         # A crash may take the newer one back.
-        note(queue.host, place, offset)
+        cursors.move(queue.home.cursors, "shipper", offset, queue.host)
         world.oracle.cursor = offset
         queue.host.sleep(world.chance.random() / 10)
     queue.close()
-
-
-def note(host: Host, place: str, offset: int) -> None:
-    """Write a cursor."""
-    temporary = os.path.join(os.path.dirname(place), f"new-{host.random(4).hex()}")
-    fd = host.create(temporary)
-    host.write(fd, b"%d" % offset)
-    host.fsync(fd)
-    host.close(fd)
-    host.rename(temporary, place)
-    host.sync_directory(os.path.dirname(place))
 
 
 def vandal(world: World, process: Process) -> None:

@@ -75,7 +75,7 @@ class FileReader:
         return self.read_as(EVENTS, after)
 
     def read_as(self, form: Form[Piece], after: int) -> Iterator[Piece]:
-        """The same in another form. Raises whatever its `decode` does."""
+        """The same in another form."""
         mark = self._committed()
         if mark is None or after >= mark.offset:
             return

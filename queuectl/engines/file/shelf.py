@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -25,6 +26,37 @@ def sync_failed(directory: str, error: OSError) -> SyncFailed:
         f"the disk failed to store the log in {directory} ({error.strerror});"
         " what was just asked for may be lost: check the disk, then start again"
     )
+
+
+def put(path: str, content: bytes, host: Host) -> None:
+    """Make `content` all that is in the file at `path`, durably and at once or not at all.
+
+    Raises `OSError`.
+    """
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f"{MAKING}{name}-{host.random(6).hex()}")
+    fd = host.create(temporary)
+    try:
+        try:
+            host.write_all(fd, content)
+            host.fsync(fd)
+        finally:
+            host.close(fd)
+        host.rename(temporary, path)
+    except OSError:
+        if host.exists(temporary):
+            host.unlink(temporary)
+        raise
+    host.sync_directory(directory)
+
+
+def clear_up(path: str, host: Host) -> None:
+    """Take away what interrupted makings of that file have left."""
+    directory, name = os.path.split(path)
+    leftover = re.compile(re.escape(f"{MAKING}{name}-") + "[0-9a-f]{12}")
+    for found in host.names(directory):
+        if leftover.fullmatch(found):
+            host.unlink(os.path.join(directory, found))
 
 
 class Shelf:

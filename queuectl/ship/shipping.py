@@ -1,0 +1,191 @@
+"""Shipping to one sink, turn by turn: read, send, and only then move the cursor. Knows no kinds of
+sinks, no threads and no terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+
+from queuectl import instants
+from queuectl.domain import backoff
+from queuectl.engines.file import FileLog
+from queuectl.errors import NoSpace, QueuectlError, SyncFailed
+from queuectl.home import Home
+from queuectl.host import Host
+from queuectl.runtime.sinks import Condition, Sink, Sinks
+from queuectl.ship.batch import Batch, Batches
+from queuectl.ship.sink import Outlet, Unavailable
+
+_RETRY_S = 0.5
+_RETRY_MS_MAX = 60_000
+_JITTER = 0.5
+_TRIES = 5
+"""Whoever wants it done once wants to hear that it cannot be done now."""
+
+Opener = Callable[[Sink, str, int], Outlet]
+"""Opens the way to a sink, from (sink, identity of the log, cursor)."""
+
+
+class Shipping:
+    """One sink, served by nobody else until this is closed."""
+
+    def __init__(
+        self,
+        home: Home,
+        host: Host,
+        name: str,
+        open_outlet: Opener,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`note` hears what people should know. Raises `NotFound`, and `Rejected` where somebody
+        else ships to it."""
+        self._host = host
+        self._sinks = Sinks(home, host)
+        self.sink = self._sinks.get(name)
+        self._open_outlet = open_outlet
+        self._note = note
+        self._lock = self._sinks.hold(name)
+        self._log = FileLog(home.log, host, archive=home.archive)
+        self.cursor = self._sinks.cursor(name)
+        """The last event that the sink has for good."""
+        self._batches = self._read()
+        self._noted = self._sinks.noted_batch(self._lock)
+        self._batch: Batch | None = None
+        """What is being sent, until the sink has it."""
+        self._outlet: Outlet | None = None
+        self._failures = 0
+        self._retry_s = -math.inf
+        self.until: int | None = None
+        """Up to which event to ship, giving up soon where that fails; None for ever on."""
+        self.stopping = False
+        """Begin no other batch."""
+        self.error: Exception | None = None
+        """Why nothing more will be shipped."""
+        self._tell(Condition(at=self._now()), "")
+
+    def _read(self) -> Batches:
+        """The log behind the cursor."""
+        return Batches(
+            self._log,
+            self.cursor,
+            events_max=self.sink.batch_events,
+            bytes_max=self.sink.batch_bytes,
+            show_env=self.sink.show_env,
+            missing=self._miss,
+        )
+
+    def _miss(self, first: int, last: int, why: str) -> None:
+        about = f" ({why})" if why else ""
+        self._say(
+            f"events {first} to {last} were taken out of the log and are not in the archive any"
+            f" more{about}: it gets what the log has kept of them"
+        )
+
+    def close(self) -> None:
+        self.break_off()
+        self._log.close()
+        self._host.close(self._lock)
+
+    def break_off(self) -> None:
+        """Let go of the sink, even if it is just being sent to: for any thread."""
+        outlet, self._outlet = self._outlet, None
+        if outlet is not None:
+            with suppress(OSError):
+                outlet.close()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to do."""
+        done = self.until is not None and self.cursor >= self.until
+        return done or self.stopping or self.error is not None
+
+    def turn(self) -> float:
+        """Ship what there is; returns when to try again (monotonic seconds): never, as long as the
+        log has nothing new."""
+        while not self.is_over and self._host.monotonic_s() >= self._retry_s:
+            try:
+                if not self._ship():
+                    return math.inf
+            except (Unavailable, NoSpace, SyncFailed, OSError) as error:
+                self._fail(error)
+            except QueuectlError as error:
+                self.stop(error)
+        return self._retry_s
+
+    def _ship(self) -> bool:
+        """Ship one batch; False where there is none."""
+        batch = self._batch = self._batch or self._next()
+        if batch is None:
+            return False
+        if self._outlet is None:
+            self._outlet = self._open_outlet(self.sink, batch.log, self.cursor)
+        self._sinks.note_batch(self._lock, batch.first, batch.last)
+        self._outlet.send(batch)
+        self._sinks.move(self.sink.name, batch.last)
+        self.cursor, self._batch = batch.last, None
+        if self._failures:
+            self._failures, self._retry_s = 0, -math.inf
+            self._tell(Condition(at=self._now()), "it goes on")
+        return True
+
+    def _next(self) -> Batch | None:
+        """The next batch; after a crash the same one that was being sent, as its receiver may know
+        it already."""
+        first, last = self._noted
+        self._noted = (0, 0)
+        return self._batches.next(last if first == self.cursor + 1 else 0)
+
+    # ---- what goes wrong
+
+    def stop(self, error: Exception) -> None:
+        """Ship nothing more until somebody has seen to it."""
+        self.error = error
+        self.break_off()
+        text = f"{error}; nothing more is shipped to it"
+        condition = Condition(error=str(error), at=self._now(), failures=1, stopped=True)
+        self._tell(condition, text)
+
+    def _fail(self, error: Exception) -> None:
+        """Send the same batch again later, through another outlet: nobody knows what became of it
+        in this one."""
+        self.break_off()
+        if self._batch is None:
+            # What was read for the batch that was in the making is read once more.
+            self._batches = self._read()
+        if self.stopping:
+            return
+        if isinstance(error, OSError):
+            where = f" ({error.filename})" if error.filename else ""
+            error = QueuectlError(f"{error.strerror or error}{where}")
+        self._failures += 1
+        if self.until is not None and self._failures >= _TRIES:
+            self.stop(error)
+            return
+        chance = int.from_bytes(self._host.random(4), "big") / (1 << 32)
+        delay_ms = backoff.delay_ms(
+            "doubling", _RETRY_S, _RETRY_MS_MAX, self._failures, _JITTER, chance
+        )
+        delay_s = max(delay_ms / 1000, getattr(error, "retry_s", 0.0))
+        self._retry_s = self._host.monotonic_s() + delay_s
+        now = self._now()
+        condition = Condition(
+            error=str(error),
+            at=now,
+            failures=self._failures,
+            retry_at=instants.later(now, round(delay_s * 1000)),
+        )
+        self._tell(condition, f"{error}; it is tried again" if self._failures == 1 else "")
+
+    def _tell(self, condition: Condition, text: str) -> None:
+        # Whoever looks sees less; what counts is that shipping goes on.
+        with suppress(OSError):
+            self._sinks.note_condition(self.sink.name, condition)
+        if text:
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        self._note(f"sink {self.sink.name}: {text}")
+
+    def _now(self) -> instants.Instant:
+        return instants.from_us(self._host.now_us())

@@ -1,0 +1,36 @@
+"""What shipping asks of a sink, whatever it is: take a batch for good, or say why not."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from queuectl.errors import QueuectlError
+from queuectl.ship.batch import Batch
+
+
+class Unavailable(QueuectlError):
+    """The sink could not take a batch now and may later."""
+
+    def __init__(self, why: str, retry_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.retry_s = retry_s
+        """It asked not to be tried again before so many seconds."""
+
+
+class Refused(QueuectlError):
+    """The sink will never take this batch, however often it is sent."""
+
+
+class Outlet(Protocol):
+    """The way to one sink, open."""
+
+    def send(self, batch: Batch) -> None:
+        """Return once all of the batch is the sink's, whatever happens here afterwards.
+
+        Raises `Unavailable` or `OSError` where it may not be and is to be sent again, through an
+        outlet opened anew; and `Refused`.
+        """
+
+    def close(self) -> None:
+        """Give back what is held. From another thread it breaks off a `send` that takes too
+        long, where that can be."""
