@@ -65,10 +65,13 @@ def ship() -> None:
 Examples:
   queuectl ship add audit --to jsonl:/srv/audit
   queuectl ship add audit --to jsonl:/srv/audit --file-bytes 256M --from end
-  queuectl ship add audit --to jsonl:/srv/audit --max-lag 30d"""
+  queuectl ship add audit --to jsonl:/srv/audit --max-lag 30d
+  queuectl ship add siem --to https://siem.example/in --token-file /run/secrets/siem"""
 )
 @click.argument("name")
-@click.option("--to", required=True, metavar="SINK", help="Where to: jsonl:DIRECTORY.")
+@click.option(
+    "--to", required=True, metavar="SINK", help="Where to: jsonl:DIRECTORY, http://…, https://…."
+)
 @click.option(
     "--from",
     "start",
@@ -83,6 +86,16 @@ Examples:
 @click.option("--batch-bytes", type=SIZE, metavar="SIZE", help="Send about so much at most.")
 @click.option("--file-events", type=click.IntRange(1), metavar="N", help="So many a file at most.")
 @click.option("--file-bytes", type=SIZE, metavar="SIZE", help="So much a file at most.")
+@click.option(
+    "--timeout",
+    "timeout_ms",
+    type=DURATION,
+    metavar="DURATION",
+    help="Wait no longer for an answer.",
+)
+@click.option("--no-gzip", "gzip", flag_value=False, default=None, help="Send it uncompressed.")
+@click.option("--token-file", metavar="FILE", help="Where the bearer token stands.")
+@click.option("--token-env", metavar="NAME", help="The variable of ship run that holds the token.")
 @click.option(
     "--max-lag",
     "max_lag_ms",

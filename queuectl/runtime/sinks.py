@@ -47,6 +47,14 @@ class Sink(
     """So many events at most are in one file; 0 for no limit."""
     file_bytes: int = 0
     """So many bytes at most, unless one event alone is longer."""
+    timeout_ms: int = 0
+    """How long one batch may take."""
+    gzip: bool = False
+    """Send it compressed."""
+    token_file: str = ""
+    """Where the bearer token is to be found: in this file …"""
+    token_env: str = ""
+    """… or in this variable of whoever ships."""
     max_lag_ms: int = 0
     """How old what it lacks may be before compaction waits for it no longer; 0: it always waits."""
     max_held_bytes: int = 0

@@ -11,9 +11,13 @@ import os
 import re
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from queuectl.engines.file.shelf import Shelf
+from queuectl.errors import Invalid
 from queuectl.events.codec import Stretch
 from queuectl.host import Host
+from queuectl.runtime.sinks import Sink
 from queuectl.ship.batch import Batch, fitting
 from queuectl.ship.sink import Refused, Unavailable
 
@@ -21,6 +25,32 @@ _LOCK = "LOCK"
 _NAME_BYTES = 256
 _LINE_BYTES_MAX = 1 << 21
 _OFFSET = re.compile(rb'\{"offset":([0-9]+),')
+
+_SCHEME = "jsonl:"
+DEFAULTS = {"batch_events": 0, "batch_bytes": 4 << 20, "file_events": 0, "file_bytes": 64 << 20}
+
+
+def checked(sink: Sink, host: Host) -> Sink:
+    """Raises `Invalid` for what is not a directory, or could not become one."""
+    address = sink.to.removeprefix(_SCHEME)
+    if not address:
+        raise Invalid(f"--to {sink.to}: name a directory behind it")
+    path = os.path.abspath(os.path.join(host.directory(), os.path.expanduser(address)))
+    if not host.exists(os.path.dirname(path)):
+        raise Invalid(f"{os.path.dirname(path)} is not there: make it first, or name another")
+    return replace(sink, to=_SCHEME + path)
+
+
+def outlet(sink: Sink, log: str, cursor: int, host: Host) -> Files:
+    """Raises what `Files` does."""
+    return Files(
+        sink.to.removeprefix(_SCHEME),
+        host,
+        log=log,
+        cursor=cursor,
+        events_max=sink.file_events,
+        bytes_max=sink.file_bytes,
+    )
 
 
 class Files:

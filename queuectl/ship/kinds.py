@@ -1,86 +1,50 @@
-"""The kinds of sinks there are: how each is named, what can be said about it, and what opens it."""
+"""The kinds of sinks there are: how each is named, and which module knows the rest.
+
+Such a module has `DEFAULTS`, the options of its kind and what holds where they are not given;
+`checked`, which gives what is kept of a definition, or raises `Invalid`; and `outlet`, which opens
+the way there from (definition, identity of the log, cursor, host).
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 from queuectl.errors import Invalid
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
-from queuectl.ship.files import Files
 from queuectl.ship.sink import Outlet
 
-
-class Kind(NamedTuple):
-    """One kind of sink."""
-
-    form: str
-    """What its address looks like, for people."""
-    defaults: Mapping[str, Any]
-    """What can be said about it, and what holds where nothing was said."""
-    check: Callable[[str, Host], str]
-    """The address as it is kept. Raises `Invalid`."""
-    open: Callable[[Sink, str, str, int, Host], Outlet]
-    """Opens the way to it, from (sink, address, identity of the log, cursor, host)."""
-
-
-def _directory(address: str, host: Host) -> str:
-    if not address:
-        raise Invalid("--to jsonl: name a directory behind it")
-    path = os.path.abspath(os.path.join(host.directory(), os.path.expanduser(address)))
-    if not host.exists(os.path.dirname(path)):
-        raise Invalid(f"{os.path.dirname(path)} is not there: make it first, or name another")
-    return path
-
-
-def _files(sink: Sink, address: str, log: str, cursor: int, host: Host) -> Outlet:
-    return Files(
-        address,
-        host,
-        log=log,
-        cursor=cursor,
-        events_max=sink.file_events,
-        bytes_max=sink.file_bytes,
-    )
-
-
+# Imported when one is asked for: some need what takes long to load, or is not installed.
+_MODULES = {"jsonl": "files", "http": "http", "https": "http"}
+FORMS = ("jsonl:DIRECTORY", "http://…", "https://…")
 _EVERY = {"show_env": False, "max_lag_ms": 0, "max_held_bytes": 0}
-KINDS = {
-    "jsonl": Kind(
-        "jsonl:DIRECTORY",
-        {"batch_events": 0, "batch_bytes": 4 << 20, "file_events": 0, "file_bytes": 64 << 20},
-        _directory,
-        _files,
-    ),
-}
+_OPTIONS = {"timeout_ms": "timeout", "gzip": "no-gzip"}
 
 
 def defined(name: str, to: str, given: Mapping[str, Any], host: Host, **more: Any) -> Sink:
     """A sink of these options, of which None was not given. Raises `Invalid`."""
-    kind, address = _parted(to)
-    allowed = {**_EVERY, **KINDS[kind].defaults}
+    module = _module(to)
+    allowed = {**_EVERY, **module.DEFAULTS}
     options = {key: value for key, value in given.items() if value is not None}
     for key in options:
         if key not in allowed:
-            raise Invalid(
-                f"--{key.replace('_', '-')}: a sink {KINDS[kind].form} has no such option"
-            )
-    address = KINDS[kind].check(address, host)
-    return Sink(name=name, to=f"{kind}:{address}", **{**allowed, **options}, **more)
+            option = _OPTIONS.get(key, key.replace("_", "-"))
+            raise Invalid(f"--{option}: a sink at {to.partition(':')[0]}: has no such option")
+    sink: Sink = module.checked(Sink(name=name, to=to, **{**allowed, **options}, **more), host)
+    return sink
 
 
 def outlet(sink: Sink, log: str, cursor: int, host: Host) -> Outlet:
     """The way to a sink, open. Raises `Unavailable`, `Refused` and `OSError`."""
-    kind, address = _parted(sink.to)
-    return KINDS[kind].open(sink, address, log, cursor, host)
+    found: Outlet = _module(sink.to).outlet(sink, log, cursor, host)
+    return found
 
 
-def _parted(to: str) -> tuple[str, str]:
-    """(kind, address). Raises `Invalid`."""
-    kind, _, address = to.partition(":")
-    if kind not in KINDS:
-        forms = ", ".join(each.form for each in KINDS.values())
-        raise Invalid(f"--to {to}: no such kind of sink is known; it is one of {forms}")
-    return kind, address
+def _module(to: str) -> Any:
+    """Raises `Invalid`."""
+    name = _MODULES.get(to.partition(":")[0])
+    if name is None or ":" not in to:
+        raise Invalid(f"--to {to}: no such kind of sink is known; it is one of {', '.join(FORMS)}")
+    return import_module(f"queuectl.ship.{name}")

@@ -51,7 +51,7 @@ def status(shell: Shell, name: str) -> dict[str, Any]:
         ("new-a --to jsonl:out", "no name for a sink"),
         (f"{'a' * 65} --to jsonl:out", "no name for a sink"),
         ("a", "Missing option '--to'"),
-        ("a --to out", "no such kind of sink is known; it is one of jsonl:DIRECTORY"),
+        ("a --to out", "no such kind of sink is known; it is one of jsonl:DIRECTORY, http"),
         ("a --to ftp://host/", "no such kind of sink"),
         ("a --to jsonl:", "name a directory"),
         ("a --to jsonl:missing/out", "missing is not there"),
@@ -60,6 +60,9 @@ def status(shell: Shell, name: str) -> dict[str, Any]:
         ("a --to jsonl:out --batch-bytes 0", "at least one byte"),
         ("a --to jsonl:out --batch-bytes x", "a size looks like"),
         ("a --to jsonl:out --batch-events 0", "--batch-events"),
+        ("a --to jsonl:out --timeout 5s", "--timeout: a sink at jsonl: has no such option"),
+        ("a --to https://ann:pass@host/", "a password in a URL can be seen by everybody"),
+        ("a --to https://host/ --token-file x --token-env Y", "name one of them"),
         ("a --to jsonl:out --max-lag soon", "a duration looks like"),
     ],
 )

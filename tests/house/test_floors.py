@@ -57,6 +57,7 @@ OWN_DOORS = {
     "cli/proof.py": "the files that --to and --check name",
     "cli/progress.py": "how often a progress bar is drawn",
     "cli/status.py": "how often --watch draws",
+    "ship/http.py": "the file that --token-file names",
 }
 """Who calls the system, and for what."""
 SYSTEM = {

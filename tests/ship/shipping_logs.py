@@ -3,17 +3,18 @@ of it in the end."""
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from hosts import SteadyHost
 
 from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.home import Home
-from queuectl.host import Host
 from queuectl.runtime.sinks import Sink, Sinks
 from queuectl.ship.kinds import defined, outlet
 from queuectl.ship.shipping import Shipping
@@ -28,7 +29,7 @@ SECRETS = [
 class Site:
     """A queue's log in a directory, with sinks."""
 
-    def __init__(self, root: Path, host: Host, *, segment_bytes_max: int = 2000) -> None:
+    def __init__(self, root: Path, host: SteadyHost, *, segment_bytes_max: int = 2000) -> None:
         self.root = root
         self.host = host
         self.home = Home(str(root / "data"))
@@ -69,12 +70,15 @@ class Site:
         open_outlet = how.get("open_outlet") or partial(outlet, host=host)
         return Shipping(self.home, host, name, open_outlet, self.notes.append)
 
-    def ship(self, name: str) -> int:
-        """Ship all there is, in one turn; returns the cursor."""
+    def ship(self, name: str, turns: int = 1) -> int:
+        """Ship all there is, in so many turns, each when its time has come; returns the cursor."""
         shipping = self.shipping(name)
         try:
-            shipping.turn()
-            assert shipping.error is None, shipping.error
+            for _ in range(turns):
+                until = shipping.turn()
+                assert shipping.error is None, shipping.error
+                if until < math.inf:
+                    self.host.advance(until - self.host.monotonic_s() + 0.001)
             return shipping.cursor
         finally:
             shipping.close()
