@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -84,6 +84,42 @@ class Processes:
                 os.fchdir(here)
         finally:
             os.close(here)
+
+    def run_on(
+        self,
+        data: bytes,
+        argv: Sequence[str],
+        cwd: str,
+        env: Mapping[str, str],
+        timeout_s: float,
+        begun: Callable[[int], None],
+    ) -> int | None:
+        """Run a program in a session of its own, with `data` as its input, until it ends; what it
+        prints goes to our standard error. For any thread; `begun` is told its pid.
+
+        Returns its exit code, negative for the signal that ended it; None where it took longer than
+        `timeout_s`: then it was killed, with all of its process group.
+        """
+        import subprocess
+        import tempfile
+
+        # In a pipe, somebody who reads it would take for all of it what had been written when we
+        # died.
+        with tempfile.TemporaryFile() as whole:
+            whole.write(data)
+            whole.seek(0)
+            process = subprocess.Popen(
+                argv, cwd=cwd, env=env, stdin=whole, stdout=2, start_new_session=True
+            )
+        begun(process.pid)
+        try:
+            return process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            if process.returncode is None:
+                self.signal_group(process.pid, signal.SIGKILL)
+                process.wait()
 
     def spawns_aside(self) -> bool:
         """Whether several threads may start programs at once, while others go on."""

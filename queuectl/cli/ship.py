@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -66,7 +67,8 @@ Examples:
   queuectl ship add audit --to jsonl:/srv/audit
   queuectl ship add audit --to jsonl:/srv/audit --file-bytes 256M --from end
   queuectl ship add audit --to jsonl:/srv/audit --max-lag 30d
-  queuectl ship add siem --to https://siem.example/in --token-file /run/secrets/siem"""
+  queuectl ship add siem --to https://siem.example/in --token-file /run/secrets/siem
+  queuectl ship add mine --to 'exec:psql -c "copy events from stdin"'"""
 )
 @click.argument("name")
 @click.option(
@@ -113,6 +115,11 @@ Examples:
 @pass_app
 def add(app: App, /, name: str, to: str, start: str, **given: Any) -> None:
     """Define a sink: a place that the log is shipped to.
+
+    \b
+      jsonl:DIRECTORY        files of JSON lines, each event in them exactly once
+      http://… or https://…  JSON lines in POST requests, under an Idempotency-Key
+      exec:COMMAND           JSON lines as its input; its exit code 0 acknowledges them
 
     From now on compaction takes nothing out of the log that the sink has not got, however long that
     takes, unless --max-lag or --max-held says otherwise. Nothing is sent before ship run.
@@ -258,7 +265,12 @@ def run(app: App, names: tuple[str, ...], once: bool) -> None:
 
     gc.enable()
     with app.open() as queue, Progress(app) as progress:
-        shippings = _begun(app, queue, names, progress)
+
+        def note(text: str) -> None:
+            progress.clear()
+            app.say(printable(text))
+
+        shippings = _begun(queue, names, note)
         try:
             head = queue.log.head()
             begun = [min(head, one.cursor) for one in shippings]
@@ -277,6 +289,7 @@ def run(app: App, names: tuple[str, ...], once: bool) -> None:
                 queue.host,
                 look=look,
                 look_s=_PROGRESS_S if once else _LOOK_S,
+                note=note,
             )
         finally:
             for one in shippings:
@@ -284,15 +297,11 @@ def run(app: App, names: tuple[str, ...], once: bool) -> None:
         _tell_end(app, shippings)
 
 
-def _begun(app: App, queue: Any, names: tuple[str, ...], progress: Progress) -> list[Any]:
+def _begun(queue: Any, names: tuple[str, ...], note: Callable[[str], None]) -> list[Any]:
     """What ships to each of the sinks, to all that there are if none is named."""
     from queuectl.runtime.sinks import Sinks
     from queuectl.ship.kinds import outlet
     from queuectl.ship.shipping import Shipping
-
-    def note(text: str) -> None:
-        progress.clear()
-        app.say(printable(text))
 
     host = queue.host
     names = tuple(dict.fromkeys(names)) or tuple(Sinks(queue.home, host).names())

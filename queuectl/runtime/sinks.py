@@ -55,6 +55,8 @@ class Sink(
     """Where the bearer token is to be found: in this file …"""
     token_env: str = ""
     """… or in this variable of whoever ships."""
+    cwd: str = ""
+    """The directory that its command runs in."""
     max_lag_ms: int = 0
     """How old what it lacks may be before compaction waits for it no longer; 0: it always waits."""
     max_held_bytes: int = 0

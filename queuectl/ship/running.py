@@ -29,10 +29,12 @@ def run(
     *,
     look: Callable[[], None],
     look_s: float,
+    note: Callable[[str], None],
 ) -> None:
     """Ship until all are over or a signal asks to stop; a second one breaks off what is being sent.
 
     The log is looked at whenever it wakes, and every `look_s` seconds; `look` is called each time.
+    `note` hears what people should know.
     """
     waiting, waking = host.make_pipe()
     watch = host.make_watch()
@@ -48,6 +50,7 @@ def run(
             while any(lane.is_alive() for lane in lanes):
                 if signals.count and not give_up_s:
                     give_up_s = host.monotonic_s() + _GRACE_S
+                    note("stopping once the sinks have answered; a second signal does not wait")
                     for lane in lanes:
                         lane.shipping.stopping = True
                 if signals.count > 1 or (give_up_s and host.monotonic_s() >= give_up_s):

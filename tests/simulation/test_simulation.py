@@ -59,8 +59,8 @@ def test_nothing_goes_past_the_simulated_door() -> None:
     missing = {name for name in doors if getattr(SimulatedHost, name) is getattr(Host, name)}
     asking = {"actor", "network_file_system", "write_all"}
     """These ask only what is simulated …"""
-    threads = {"make_pipe", "make_watch", "watch"}
-    """… and these are for who waits beside threads, which nobody does there."""
+    threads = {"make_pipe", "make_watch", "run_on", "watch"}
+    """… and these are for who ships in threads, which nobody does there."""
     assert missing == asking | threads
 
 

@@ -1,0 +1,72 @@
+"""A sink that is a command: each batch is the input of one run, and its exit code the answer."""
+
+from __future__ import annotations
+
+import signal
+
+from msgspec.structs import replace
+
+from queuectl.errors import Invalid
+from queuectl.host import Host
+from queuectl.runtime.sinks import Sink
+from queuectl.ship.batch import Batch
+from queuectl.ship.sink import Refused, Unavailable
+
+_SCHEME = "exec:"
+_DATAERR = 65
+"""As in sysexits.h: what was given is no good."""
+DEFAULTS = {"batch_events": 5000, "batch_bytes": 1 << 20, "timeout_ms": 300_000}
+
+
+def checked(sink: Sink, host: Host) -> Sink:
+    """Raises `Invalid` for what is no command."""
+    command = sink.to.removeprefix(_SCHEME)
+    if not command.strip() or "\0" in command:
+        raise Invalid(f"--to {sink.to}: name a command behind it")
+    return replace(sink, cwd=host.directory())
+
+
+def outlet(sink: Sink, log: str, cursor: int, host: Host) -> Command:
+    return Command(sink, host)
+
+
+class Command:
+    """Runs what stands behind `exec:` by the shell, in the directory that it was defined in.
+
+    A batch is taken where it exits with 0, and never will be where it exits with 65; anything else
+    is tried again.
+    """
+
+    def __init__(self, sink: Sink, host: Host) -> None:
+        self._sink = sink
+        self._host = host
+        self._pid = 0
+
+    def send(self, batch: Batch) -> None:
+        environment = {
+            **self._host.environment(),
+            "QUEUECTL_SINK": self._sink.name,
+            "QUEUECTL_BATCH": batch.key,
+        }
+        argv = ["/bin/sh", "-c", self._sink.to.removeprefix(_SCHEME)]
+        timeout_s = self._sink.timeout_ms / 1000
+        code = self._host.run_on(
+            batch.data, argv, self._sink.cwd, environment, timeout_s, self._begun
+        )
+        self._pid = 0
+        if code is None:
+            raise Unavailable(f"the command took longer than {timeout_s:g} s")
+        if code == _DATAERR:
+            raise Refused(
+                f"the command will not take events {batch.first} to {batch.last} (exit code {code})"
+            )
+        if code:
+            how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
+            raise Unavailable(f"the command failed ({how})")
+
+    def _begun(self, pid: int) -> None:
+        self._pid = pid
+
+    def close(self) -> None:
+        if self._pid:
+            self._host.signal_group(self._pid, signal.SIGKILL)
