@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import click
@@ -99,6 +98,13 @@ Examples:
 @click.option("--token-file", metavar="FILE", help="Where the bearer token stands.")
 @click.option("--token-env", metavar="NAME", help="The variable of ship run that holds the token.")
 @click.option(
+    "--signal",
+    "signals",
+    multiple=True,
+    type=click.Choice(["traces", "logs"]),
+    help="Only this of OpenTelemetry.",
+)
+@click.option(
     "--max-lag",
     "max_lag_ms",
     type=DURATION,
@@ -119,6 +125,7 @@ def add(app: App, /, name: str, to: str, start: str, **given: Any) -> None:
     \b
       jsonl:DIRECTORY        files of JSON lines, each event in them exactly once
       http://… or https://…  JSON lines in POST requests, under an Idempotency-Key
+      otlp:URL               OpenTelemetry: a job is a trace, a run a span, an event a log record
       exec:COMMAND           JSON lines as its input; its exit code 0 acknowledges them
 
     From now on compaction takes nothing out of the log that the sink has not got, however long that
@@ -128,6 +135,7 @@ def add(app: App, /, name: str, to: str, start: str, **given: Any) -> None:
     from queuectl.ship.kinds import defined
 
     check_name(name)
+    given["signals"] = given["signals"] or None
     with app.open() as queue:
         head = queue.log.head()
         sink = defined(
@@ -310,7 +318,7 @@ def _begun(queue: Any, names: tuple[str, ...], note: Callable[[str], None]) -> l
     begun: list[Shipping] = []
     try:
         for name in names:
-            begun.append(Shipping(queue.home, host, name, partial(outlet, host=host), note))
+            begun.append(Shipping(queue.home, host, name, outlet, note))
     except QueuectlError:
         for shipping in begun:
             shipping.close()

@@ -55,6 +55,8 @@ class Sink(
     """Where the bearer token is to be found: in this file …"""
     token_env: str = ""
     """… or in this variable of whoever ships."""
+    signals: tuple[str, ...] = ()
+    """What of OpenTelemetry it gets: `traces`, `logs` or both."""
     cwd: str = ""
     """The directory that its command runs in."""
     max_lag_ms: int = 0

@@ -10,7 +10,7 @@ from queuectl.errors import Invalid
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
 from queuectl.ship.batch import Batch
-from queuectl.ship.sink import Refused, Unavailable
+from queuectl.ship.sink import Opening, Refused, Unavailable
 
 _SCHEME = "exec:"
 _DATAERR = 65
@@ -26,8 +26,8 @@ def checked(sink: Sink, host: Host) -> Sink:
     return replace(sink, cwd=host.directory())
 
 
-def outlet(sink: Sink, log: str, cursor: int, host: Host) -> Command:
-    return Command(sink, host)
+def outlet(opening: Opening) -> Command:
+    return Command(opening.sink, opening.host)
 
 
 class Command:

@@ -19,7 +19,7 @@ from queuectl.events.codec import Stretch
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
 from queuectl.ship.batch import Batch, fitting
-from queuectl.ship.sink import Refused, Unavailable
+from queuectl.ship.sink import Opening, Refused, Unavailable
 
 _LOCK = "LOCK"
 _NAME_BYTES = 256
@@ -41,13 +41,14 @@ def checked(sink: Sink, host: Host) -> Sink:
     return replace(sink, to=_SCHEME + path)
 
 
-def outlet(sink: Sink, log: str, cursor: int, host: Host) -> Files:
+def outlet(opening: Opening) -> Files:
     """Raises what `Files` does."""
+    sink = opening.sink
     return Files(
         sink.to.removeprefix(_SCHEME),
-        host,
-        log=log,
-        cursor=cursor,
+        opening.host,
+        log=opening.log,
+        cursor=opening.cursor,
         events_max=sink.file_events,
         bytes_max=sink.file_bytes,
     )

@@ -25,7 +25,7 @@ from queuectl.errors import Invalid
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
 from queuectl.ship.batch import Batch
-from queuectl.ship.sink import Refused, Unavailable
+from queuectl.ship.sink import Opening, Refused, Unavailable
 
 _GZIP_LEVEL = 5
 _ANSWER_BYTES_MAX = 1 << 16
@@ -49,8 +49,8 @@ DEFAULTS = {
 }
 
 
-def outlet(sink: Sink, log: str, cursor: int, host: Host) -> JsonLines:
-    return JsonLines(sink, sink.to, host)
+def outlet(opening: Opening) -> JsonLines:
+    return JsonLines(opening.sink, opening.host)
 
 
 def checked(sink: Sink, host: Host) -> Sink:
@@ -188,8 +188,8 @@ class Poster:
 class JsonLines:
     """Posts batches as JSON lines, each under a key by which the receiver knows it again."""
 
-    def __init__(self, sink: Sink, url: str, host: Host) -> None:
-        self._url = url
+    def __init__(self, sink: Sink, host: Host) -> None:
+        self._url = sink.to
         self._poster = Poster(sink, host)
 
     def send(self, batch: Batch) -> None:

@@ -2,7 +2,7 @@
 
 Such a module has `DEFAULTS`, the options of its kind and what holds where they are not given;
 `checked`, which gives what is kept of a definition, or raises `Invalid`; and `outlet`, which opens
-the way there from (definition, identity of the log, cursor, host).
+the way there.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 from queuectl.errors import Invalid
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
-from queuectl.ship.sink import Outlet
+from queuectl.ship.sink import Opening, Outlet
 
 # Imported when one is asked for: some need what takes long to load, or is not installed.
-_MODULES = {"jsonl": "files", "http": "http", "https": "http", "exec": "command"}
-FORMS = ("jsonl:DIRECTORY", "http://…", "https://…", "exec:COMMAND")
+_MODULES = {"jsonl": "files", "http": "http", "https": "http", "otlp": "otlp", "exec": "command"}
+FORMS = ("jsonl:DIRECTORY", "http://…", "https://…", "otlp:URL", "exec:COMMAND")
 _EVERY = {"show_env": False, "max_lag_ms": 0, "max_held_bytes": 0}
 _OPTIONS = {"timeout_ms": "timeout", "gzip": "no-gzip"}
 
@@ -36,9 +36,9 @@ def defined(name: str, to: str, given: Mapping[str, Any], host: Host, **more: An
     return sink
 
 
-def outlet(sink: Sink, log: str, cursor: int, host: Host) -> Outlet:
+def outlet(opening: Opening) -> Outlet:
     """The way to a sink, open. Raises `Unavailable`, `Refused` and `OSError`."""
-    found: Outlet = _module(sink.to).outlet(sink, log, cursor, host)
+    found: Outlet = _module(opening.sink.to).outlet(opening)
     return found
 
 

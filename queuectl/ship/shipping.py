@@ -13,18 +13,15 @@ from queuectl.engines.file import FileLog
 from queuectl.errors import NoSpace, QueuectlError, SyncFailed
 from queuectl.home import Home
 from queuectl.host import Host
-from queuectl.runtime.sinks import Condition, Sink, Sinks
+from queuectl.runtime.sinks import Condition, Sinks
 from queuectl.ship.batch import Batch, Batches
-from queuectl.ship.sink import Outlet, Unavailable
+from queuectl.ship.sink import Open, Opening, Outlet, Unavailable
 
 _RETRY_S = 0.5
 _RETRY_MS_MAX = 60_000
 _JITTER = 0.5
 _TRIES = 5
 """Whoever wants it done once wants to hear that it cannot be done now."""
-
-Opener = Callable[[Sink, str, int], Outlet]
-"""Opens the way to a sink, from (sink, identity of the log, cursor)."""
 
 
 class Shipping:
@@ -35,11 +32,12 @@ class Shipping:
         home: Home,
         host: Host,
         name: str,
-        open_outlet: Opener,
+        open_outlet: Open,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         """`note` hears what people should know. Raises `NotFound`, and `Rejected` where somebody
         else ships to it."""
+        self._home = home
         self._host = host
         self._sinks = Sinks(home, host)
         self.sink = self._sinks.get(name)
@@ -119,7 +117,9 @@ class Shipping:
         if batch is None:
             return False
         if self._outlet is None:
-            self._outlet = self._open_outlet(self.sink, batch.log, self.cursor)
+            self._outlet = self._open_outlet(
+                Opening(self.sink, batch.log, self.cursor, self._home, self._host)
+            )
         self._sinks.note_batch(self._lock, batch.first, batch.last)
         self._outlet.send(batch)
         self._sinks.move(self.sink.name, batch.last)

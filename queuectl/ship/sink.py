@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from queuectl.errors import QueuectlError
+from queuectl.home import Home
+from queuectl.host import Host
+from queuectl.runtime.sinks import Sink
 from queuectl.ship.batch import Batch
 
 
@@ -21,6 +25,18 @@ class Refused(QueuectlError):
     """The sink will never take this batch, however often it is sent."""
 
 
+class Opening(NamedTuple):
+    """What is to be opened a way to, and from where."""
+
+    sink: Sink
+    log: str
+    """The identity of the log."""
+    cursor: int
+    """The last event that the sink has for good."""
+    home: Home
+    host: Host
+
+
 class Outlet(Protocol):
     """The way to one sink, open."""
 
@@ -34,3 +50,7 @@ class Outlet(Protocol):
     def close(self) -> None:
         """Give back what is held. From another thread it breaks off a `send` that takes too
         long, where that can be."""
+
+
+Open = Callable[[Opening], Outlet]
+"""Opens the way to a sink. Raises `Unavailable`, `Refused` and `OSError`."""

@@ -4,7 +4,6 @@ of it in the end."""
 from __future__ import annotations
 
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ class Site:
 
     def shipping(self, name: str, **how: Any) -> Shipping:
         host = how.get("host", self.host)
-        open_outlet = how.get("open_outlet") or partial(outlet, host=host)
+        open_outlet = how.get("open_outlet", outlet)
         return Shipping(self.home, host, name, open_outlet, self.notes.append)
 
     def ship(self, name: str, turns: int = 1) -> int:

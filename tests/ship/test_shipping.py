@@ -13,7 +13,7 @@ from queuectl.errors import Newer, NotFound, Rejected
 from queuectl.runtime.sinks import Sink
 from queuectl.ship.batch import Batch
 from queuectl.ship.shipping import Shipping
-from queuectl.ship.sink import Refused, Unavailable
+from queuectl.ship.sink import Opening, Refused, Unavailable
 
 
 class Receiver:
@@ -27,8 +27,8 @@ class Receiver:
         self.answers: list[Exception | None] = []
         """To the next batches; afterwards it takes them."""
 
-    def __call__(self, sink: Any, log: str, cursor: int) -> Receiver:
-        self.opened.append(cursor)
+    def __call__(self, opening: Opening) -> Receiver:
+        self.opened.append(opening.cursor)
         return self
 
     def send(self, batch: Batch) -> None:
