@@ -70,9 +70,7 @@ Examples:
   queuectl ship add mine --to 'exec:psql -c "copy events from stdin"'"""
 )
 @click.argument("name")
-@click.option(
-    "--to", required=True, metavar="SINK", help="Where to: jsonl:DIRECTORY, http://…, https://…."
-)
+@click.option("--to", required=True, metavar="SINK", help="Where to; the kinds are above.")
 @click.option(
     "--from",
     "start",
@@ -104,6 +102,7 @@ Examples:
     type=click.Choice(["traces", "logs"]),
     help="Only this of OpenTelemetry.",
 )
+@click.option("--subject", metavar="SUBJECT", help="What subjects in NATS begin with.")
 @click.option(
     "--max-lag",
     "max_lag_ms",
@@ -126,6 +125,7 @@ def add(app: App, /, name: str, to: str, start: str, **given: Any) -> None:
       jsonl:DIRECTORY        files of JSON lines, each event in them exactly once
       http://… or https://…  JSON lines in POST requests, under an Idempotency-Key
       otlp:URL               OpenTelemetry: a job is a trace, a run a span, an event a log record
+      nats://… or tls://…    NATS JetStream: a message an event, with a Nats-Msg-Id
       exec:COMMAND           JSON lines as its input; its exit code 0 acknowledges them
 
     From now on compaction takes nothing out of the log that the sink has not got, however long that

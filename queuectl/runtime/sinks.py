@@ -57,6 +57,8 @@ class Sink(
     """… or in this variable of whoever ships."""
     signals: tuple[str, ...] = ()
     """What of OpenTelemetry it gets: `traces`, `logs` or both."""
+    subject: str = ""
+    """What the subjects of its messages begin with."""
     cwd: str = ""
     """The directory that its command runs in."""
     max_lag_ms: int = 0

@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import IO
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec.structs import replace
 
@@ -78,12 +78,17 @@ def check_url(url: str) -> None:
         usable = False
     if not usable or not url.isascii() or any(character <= " " for character in url):
         raise Invalid(f"--to {url}: that is no URL such as https://host:8080/path")
-    if parts.username is not None or parts.password is not None:
+    check_open(parts)
+    if parts.fragment:
+        raise Invalid(f"--to {url}: a fragment (#{parts.fragment}) is not sent to anybody")
+
+
+def check_open(url: SplitResult) -> None:
+    """Raises `Invalid` where a URL holds what not everybody may see."""
+    if url.username is not None or url.password is not None:
         raise Invalid(
             "--to: a password in a URL can be seen by everybody: use --token-file or --token-env"
         )
-    if parts.fragment:
-        raise Invalid(f"--to {url}: a fragment (#{parts.fragment}) is not sent to anybody")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -99,6 +104,7 @@ class Poster:
     def __init__(self, sink: Sink, host: Host) -> None:
         self._sink = sink
         self._host = host
+        self._token = Token(sink, host)
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
@@ -106,7 +112,7 @@ class Poster:
 
         Raises `Unavailable` where it may be so later, and `Refused` where it never will.
         """
-        token = self._token()
+        token = self._token.read()
         sent = {"User-Agent": f"queuectl/{__version__}", **headers}
         if self._sink.gzip:
             body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
@@ -167,8 +173,16 @@ class Poster:
             return 0.0
         return min(max(0.0, wait_s), _RETRY_AFTER_S_MAX)
 
-    def _token(self) -> str:
-        """The token as it is now: it may be replaced while we run."""
+
+class Token:
+    """The bearer token of a sink, read anew each time: it may be replaced while we run."""
+
+    def __init__(self, sink: Sink, host: Host) -> None:
+        self._sink = sink
+        self._host = host
+
+    def read(self) -> str:
+        """Empty where it has none. Raises `Unavailable` where it is not there, and `OSError`."""
         sink = self._sink
         if sink.token_env:
             where = f"the variable {sink.token_env}"

@@ -17,8 +17,19 @@ from queuectl.runtime.sinks import Sink
 from queuectl.ship.sink import Opening, Outlet
 
 # Imported when one is asked for: some need what takes long to load, or is not installed.
-_MODULES = {"jsonl": "files", "http": "http", "https": "http", "otlp": "otlp", "exec": "command"}
-FORMS = ("jsonl:DIRECTORY", "http://…", "https://…", "otlp:URL", "exec:COMMAND")
+_MODULES = {
+    "jsonl": "files",
+    "http": "http",
+    "https": "http",
+    "otlp": "otlp",
+    "nats": "nats",
+    "tls": "nats",
+    "exec": "command",
+}
+FORMS = (
+    *("jsonl:DIRECTORY", "http://…", "https://…", "otlp:URL", "nats://…", "tls://…"),
+    "exec:COMMAND",
+)
 _EVERY = {"show_env": False, "max_lag_ms": 0, "max_held_bytes": 0}
 _OPTIONS = {"timeout_ms": "timeout", "gzip": "no-gzip"}
 
