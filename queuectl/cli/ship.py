@@ -81,8 +81,8 @@ Examples:
     help="Ship what comes after that event.",
 )
 @click.option("--show-env", is_flag=True, default=None, help="Ship values given with --env, too.")
-@click.option("--batch-events", type=click.IntRange(1), metavar="N", help="Send so many at most.")
-@click.option("--batch-bytes", type=SIZE, metavar="SIZE", help="Send about so much at most.")
+@click.option("--send-events", type=click.IntRange(1), metavar="N", help="Send so many at most.")
+@click.option("--send-bytes", type=SIZE, metavar="SIZE", help="Send about so much at most.")
 @click.option("--file-events", type=click.IntRange(1), metavar="N", help="So many a file at most.")
 @click.option("--file-bytes", type=SIZE, metavar="SIZE", help="So much a file at most.")
 @click.option(

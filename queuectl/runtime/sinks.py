@@ -23,7 +23,7 @@ _LOCK = ".lock"
 _CONDITION = ".status"
 _LOST = ".lost"
 _BYTES_MAX = 1 << 16
-_BATCH_BYTES = 41
+_SHIPMENT_BYTES = 41
 _NAME_MAX = 64
 
 
@@ -39,16 +39,16 @@ class Sink(
     """The event after which shipping began, or begins where the cursor is gone."""
     show_env: bool = False
     """Ship the values given with --env, too."""
-    batch_events: int = 0
+    send_events: int = 0
     """So many events at most are sent together …"""
-    batch_bytes: int = 0
+    send_bytes: int = 0
     """… and about so many bytes."""
     file_events: int = 0
     """So many events at most are in one file; 0 for no limit."""
     file_bytes: int = 0
     """So many bytes at most, unless one event alone is longer."""
     timeout_ms: int = 0
-    """How long one batch may take."""
+    """How long one shipment may take."""
     gzip: bool = False
     """Send it compressed."""
     token_file: str = ""
@@ -184,14 +184,14 @@ class Sinks:
         """Whether somebody ships to it now."""
         return self._host.is_held(self._path(name, _LOCK))
 
-    def note_batch(self, lock: int, first: int, last: int) -> None:
-        """Write down what is about to be sent, so that it is sent as the same batch again if this
+    def note_shipment(self, lock: int, first: int, last: int) -> None:
+        """Write down what is about to be sent, so that it is sent as the same shipment again if this
         process dies before it knows what became of it."""
         self._host.write_at(lock, b"%020d %020d" % (first, last), 0)
 
-    def noted_batch(self, lock: int) -> tuple[int, int]:
+    def noted_shipment(self, lock: int) -> tuple[int, int]:
         """(first, last) of what was sent last; zeros where nothing was."""
-        words = self._host.read_at(lock, _BATCH_BYTES, 0).split()
+        words = self._host.read_at(lock, _SHIPMENT_BYTES, 0).split()
         return (int(words[0]), int(words[1])) if len(words) == 2 else (0, 0)
 
     # ---- how far it has got

@@ -1,4 +1,4 @@
-"""A sink that is a command: each batch is the input of one run, and its exit code the answer."""
+"""A sink that is a command: each shipment is the input of one run, and its exit code the answer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from msgspec.structs import replace
 from queuectl.errors import Invalid
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
-from queuectl.ship.batch import Batch
+from queuectl.ship.shipment import Shipment
 from queuectl.ship.sink import Opening, Refused, Unavailable
 
 _SCHEME = "exec:"
 _DATAERR = 65
 """As in sysexits.h: what was given is no good."""
-DEFAULTS = {"batch_events": 5000, "batch_bytes": 1 << 20, "timeout_ms": 300_000}
+DEFAULTS = {"send_events": 5000, "send_bytes": 1 << 20, "timeout_ms": 300_000}
 
 
 def checked(sink: Sink, host: Host) -> Sink:
@@ -33,8 +33,8 @@ def outlet(opening: Opening) -> Command:
 class Command:
     """Runs what stands behind `exec:` by the shell, in the directory that it was defined in.
 
-    A batch is taken where it exits with 0, and never will be where it exits with 65; anything else
-    is tried again.
+    A shipment is taken where it exits with 0, and never will be where it exits with 65; anything
+    else is tried again.
     """
 
     def __init__(self, sink: Sink, host: Host) -> None:
@@ -42,24 +42,23 @@ class Command:
         self._host = host
         self._pid = 0
 
-    def send(self, batch: Batch) -> None:
+    def send(self, shipment: Shipment) -> None:
         environment = {
             **self._host.environment(),
             "QUEUECTL_SINK": self._sink.name,
-            "QUEUECTL_BATCH": batch.key,
+            "QUEUECTL_SHIPMENT": shipment.key,
         }
         argv = ["/bin/sh", "-c", self._sink.to.removeprefix(_SCHEME)]
         timeout_s = self._sink.timeout_ms / 1000
         code = self._host.run_on(
-            batch.data, argv, self._sink.cwd, environment, timeout_s, self._begun
+            shipment.data, argv, self._sink.cwd, environment, timeout_s, self._begun
         )
         self._pid = 0
         if code is None:
             raise Unavailable(f"the command took longer than {timeout_s:g} s")
         if code == _DATAERR:
-            raise Refused(
-                f"the command will not take events {batch.first} to {batch.last} (exit code {code})"
-            )
+            events = f"events {shipment.first} to {shipment.last}"
+            raise Refused(f"the command will not take {events} (exit code {code})")
         if code:
             how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
             raise Unavailable(f"the command failed ({how})")

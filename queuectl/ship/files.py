@@ -18,7 +18,7 @@ from queuectl.errors import Invalid
 from queuectl.events.codec import Stretch
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
-from queuectl.ship.batch import Batch, fitting
+from queuectl.ship.shipment import Shipment, fitting
 from queuectl.ship.sink import Opening, Refused, Unavailable
 
 _LOCK = "LOCK"
@@ -27,7 +27,7 @@ _LINE_BYTES_MAX = 1 << 21
 _OFFSET = re.compile(rb'\{"offset":([0-9]+),')
 
 _SCHEME = "jsonl:"
-DEFAULTS = {"batch_events": 0, "batch_bytes": 4 << 20, "file_events": 0, "file_bytes": 64 << 20}
+DEFAULTS = {"send_events": 0, "send_bytes": 4 << 20, "file_events": 0, "file_bytes": 64 << 20}
 
 
 def checked(sink: Sink, host: Host) -> Sink:
@@ -161,11 +161,11 @@ class Files:
 
     # ---- writing
 
-    def send(self, batch: Batch) -> None:
+    def send(self, shipment: Shipment) -> None:
         """Return once all of it is on disk. Raises `Refused` where something else is there."""
         if self._fd >= 0 and not self._host.is_at(self._path, self._host.identity(self._fd)):
             self._leave()  # whoever wanted it has taken it away
-        rest = Stretch(batch.first, batch.last - batch.first + 1, batch.data)
+        rest = Stretch(shipment.first, shipment.last - shipment.first + 1, shipment.data)
         while rest.events:
             some = self._fitting(rest) if self._fd >= 0 else 0
             if not some:

@@ -2,7 +2,7 @@
 lines.
 
 Each request has a connection of its own. On one that is kept, a second answer to a request could be
-taken for that to the next, and a batch for acknowledged that nobody has got.
+taken for that to the next, and a shipment for acknowledged that nobody has got.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from queuectl import __version__
 from queuectl.errors import Invalid
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
-from queuectl.ship.batch import Batch
+from queuectl.ship.shipment import Shipment
 from queuectl.ship.sink import Opening, Refused, Unavailable
 
 _GZIP_LEVEL = 5
@@ -34,14 +34,14 @@ _RETRY_AFTER_S_MAX = 3600.0
 """Who says later than that may be wrong."""
 _AGAIN = frozenset((408, 409, 425, 429))
 """Of the answers that blame the request, those that may be other ones later. 409 says that the same
-batch is being processed still, from a try before."""
+shipment is being processed still, from a try before."""
 _TOKEN_CHARACTERS_MAX = 1 << 14
 _TOKEN = re.compile(r"[!-~]+")
 
 
 DEFAULTS = {
-    "batch_events": 5000,
-    "batch_bytes": 1 << 20,
+    "send_events": 5000,
+    "send_bytes": 1 << 20,
     "timeout_ms": 30_000,
     "gzip": True,
     "token_file": "",
@@ -200,18 +200,18 @@ class Token:
 
 
 class JsonLines:
-    """Posts batches as JSON lines, each under a key by which the receiver knows it again."""
+    """Posts shipments as JSON lines, each under a key by which the receiver knows it again."""
 
     def __init__(self, sink: Sink, host: Host) -> None:
         self._url = sink.to
         self._poster = Poster(sink, host)
 
-    def send(self, batch: Batch) -> None:
+    def send(self, shipment: Shipment) -> None:
         headers = {
             "Content-Type": "application/x-ndjson",
-            "Idempotency-Key": f'"{batch.key}"',
+            "Idempotency-Key": f'"{shipment.key}"',
         }
-        self._poster.post(self._url, batch.data, headers)
+        self._poster.post(self._url, shipment.data, headers)
 
     def close(self) -> None:
-        """Nothing is held between two batches."""
+        """Nothing is held between two shipments."""

@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 from queuectl.errors import Invalid, QueuectlError
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
-from queuectl.ship.batch import Batch
 from queuectl.ship.http import Token, check_open, with_token
+from queuectl.ship.shipment import Shipment
 from queuectl.ship.sink import Opening, Refused, Unavailable
 
 DEFAULTS = {
-    "batch_events": 1000,
-    "batch_bytes": 1 << 20,
+    "send_events": 1000,
+    "send_bytes": 1 << 20,
     "timeout_ms": 10_000,
     "token_file": "",
     "token_env": "",
@@ -84,15 +84,15 @@ class Stream:
         )
         self._thread.start()
 
-    def send(self, batch: Batch) -> None:
+    def send(self, shipment: Shipment) -> None:
         errors = self._nats.errors
-        self._sending = asyncio.run_coroutine_threadsafe(self._send(batch), self._loop)
+        self._sending = asyncio.run_coroutine_threadsafe(self._send(shipment), self._loop)
         try:
             self._sending.result()
         except errors.MaxPayloadError:
             raise Refused(
-                f"{self._sink.to} takes no message as long as one of the events {batch.first} to"
-                f" {batch.last}: raise max_payload there"
+                f"{self._sink.to} takes no message as long as one of the events {shipment.first} to"
+                f" {shipment.last}: raise max_payload there"
             ) from None
         except self._nats.js.errors.BadRequestError as error:
             raise Refused(f"{self._sink.to}: {error.description}") from None
@@ -118,16 +118,16 @@ class Stream:
 
     # ---- on the loop
 
-    async def _send(self, batch: Batch) -> None:
+    async def _send(self, shipment: Shipment) -> None:
         async with asyncio.timeout(self._timeout_s):
             stream = await self._connected()
             waiting = [
                 await stream.publish_async(
                     f"{self._sink.subject}.{_type_of(text)}",
                     text,
-                    headers={"Nats-Msg-Id": f"{batch.log}-{offset}"},
+                    headers={"Nats-Msg-Id": f"{shipment.log}-{offset}"},
                 )
-                for offset, text in enumerate(batch.texts, batch.first)
+                for offset, text in enumerate(shipment.texts, shipment.first)
             ]
             acknowledged = asyncio.gather(*waiting)
             trouble = asyncio.ensure_future(self._trouble.wait())
@@ -156,7 +156,7 @@ class Stream:
             )
         self._error = None
         self._trouble.clear()
-        return self._client.jetstream(publish_async_max_pending=self._sink.batch_events)
+        return self._client.jetstream(publish_async_max_pending=self._sink.send_events)
 
     async def _hear(self, error: Exception) -> None:
         # Also what a stream answers to a message that it does not take: the client does not give

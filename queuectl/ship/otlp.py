@@ -20,13 +20,13 @@ from queuectl.events.codec import decode_unverified
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
 from queuectl.ship import http
-from queuectl.ship.batch import Batch
 from queuectl.ship.origins import Origins
+from queuectl.ship.shipment import Shipment
 from queuectl.ship.sink import Opening, Refused
 
 _SCHEME = "otlp:"
 SIGNALS = ("traces", "logs")
-DEFAULTS = {**http.DEFAULTS, "batch_events": 1000, "signals": SIGNALS}
+DEFAULTS = {**http.DEFAULTS, "send_events": 1000, "signals": SIGNALS}
 _PRODUCER, _CONSUMER = 4, 5
 _ERROR = 2
 _INFO, _WARN, _SEVERE = (9, "INFO"), (13, "WARN"), (17, "ERROR")
@@ -53,7 +53,7 @@ def outlet(opening: Opening) -> Otlp:
 
 
 class Otlp:
-    """Posts the spans of a batch, then its log records; both have to be acknowledged."""
+    """Posts the spans of a shipment, then its log records; both have to be acknowledged."""
 
     def __init__(self, opening: Opening) -> None:
         self._sink = opening.sink
@@ -61,22 +61,22 @@ class Otlp:
         self._poster = http.Poster(opening.sink, opening.host)
         self._origins = Origins(opening.home, opening.host)
 
-    def send(self, batch: Batch) -> None:
+    def send(self, shipment: Shipment) -> None:
         try:
-            told = [*_Telling(batch, self._origins).all()]
+            told = [*_Telling(shipment, self._origins).all()]
         finally:
             self._origins.rest()
         spans = [span for found, _ in told for span in found]
         if spans and "traces" in self._sink.signals:
-            self._post("traces", "Spans", spans, batch)
+            self._post("traces", "Spans", spans, shipment)
         if "logs" in self._sink.signals:
-            self._post("logs", "LogRecords", [record for _, record in told], batch)
+            self._post("logs", "LogRecords", [record for _, record in told], shipment)
 
     def close(self) -> None:
-        """Nothing is held between two batches."""
+        """Nothing is held between two shipments."""
 
-    def _post(self, path: str, kind: str, items: list[Any], batch: Batch) -> None:
-        of = {"service.name": "queuectl", "service.instance.id": batch.log}
+    def _post(self, path: str, kind: str, items: list[Any], shipment: Shipment) -> None:
+        of = {"service.name": "queuectl", "service.instance.id": shipment.log}
         plural = kind.removesuffix("Records").removesuffix("s") + "s"
         document = {
             f"resource{plural}": [
@@ -99,7 +99,7 @@ class Otlp:
             why = str(answer.get("errorMessage") or "it does not say why")
             raise Refused(
                 f"{self._url} has taken all but {rejected} of {len(items)} {path} of events"
-                f" {batch.first} to {batch.last}: {why}"
+                f" {shipment.first} to {shipment.last}: {why}"
             )
 
 
@@ -113,17 +113,17 @@ def _read(answer: bytes) -> dict[str, Any]:
 
 
 class _Telling:
-    """A batch as spans and log records."""
+    """A shipment as spans and log records."""
 
-    def __init__(self, batch: Batch, origins: Origins) -> None:
-        self._batch = batch
-        self._log = batch.log
+    def __init__(self, shipment: Shipment, origins: Origins) -> None:
+        self._shipment = shipment
+        self._log = shipment.log
         self._origins = origins
 
     def all(self) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
         """(spans, log record) of each event."""
-        events = decode_unverified(self._batch.data)
-        for event, text in zip(events, self._batch.texts, strict=True):
+        events = decode_unverified(self._shipment.data)
+        for event, text in zip(events, self._shipment.texts, strict=True):
             self._origins.see(event)
             job = self._origins.job(event) if isinstance(event, v.JobEvent) else None
             trace = self._trace(event, job) if isinstance(event, v.JobEvent) else ""

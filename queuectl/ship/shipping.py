@@ -14,7 +14,7 @@ from queuectl.errors import NoSpace, QueuectlError, SyncFailed
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.runtime.sinks import Condition, Sinks
-from queuectl.ship.batch import Batch, Batches
+from queuectl.ship.shipment import Shipment, Shipments
 from queuectl.ship.sink import Open, Opening, Outlet, Unavailable
 
 _RETRY_S = 0.5
@@ -47,9 +47,9 @@ class Shipping:
         self._log = FileLog(home.log, host, archive=home.archive)
         self.cursor = self._sinks.cursor(name)
         """The last event that the sink has for good."""
-        self._batches = self._read()
-        self._noted = self._sinks.noted_batch(self._lock)
-        self._batch: Batch | None = None
+        self._shipments = self._read()
+        self._noted = self._sinks.noted_shipment(self._lock)
+        self._shipment: Shipment | None = None
         """What is being sent, until the sink has it."""
         self._outlet: Outlet | None = None
         self._failures = 0
@@ -57,18 +57,18 @@ class Shipping:
         self.until: int | None = None
         """Up to which event to ship, giving up soon where that fails; None for ever on."""
         self.stopping = False
-        """Begin no other batch."""
+        """Begin no other shipment."""
         self.error: Exception | None = None
         """Why nothing more will be shipped."""
         self._tell(Condition(at=self._now()), "")
 
-    def _read(self) -> Batches:
+    def _read(self) -> Shipments:
         """The log behind the cursor."""
-        return Batches(
+        return Shipments(
             self._log,
             self.cursor,
-            events_max=self.sink.batch_events,
-            bytes_max=self.sink.batch_bytes,
+            events_max=self.sink.send_events,
+            bytes_max=self.sink.send_bytes,
             show_env=self.sink.show_env,
             missing=self._miss,
         )
@@ -112,29 +112,29 @@ class Shipping:
         return self._retry_s
 
     def _ship(self) -> bool:
-        """Ship one batch; False where there is none."""
-        batch = self._batch = self._batch or self._next()
-        if batch is None:
+        """Ship one shipment; False where there is none."""
+        shipment = self._shipment = self._shipment or self._next()
+        if shipment is None:
             return False
         if self._outlet is None:
             self._outlet = self._open_outlet(
-                Opening(self.sink, batch.log, self.cursor, self._home, self._host)
+                Opening(self.sink, shipment.log, self.cursor, self._home, self._host)
             )
-        self._sinks.note_batch(self._lock, batch.first, batch.last)
-        self._outlet.send(batch)
-        self._sinks.move(self.sink.name, batch.last)
-        self.cursor, self._batch = batch.last, None
+        self._sinks.note_shipment(self._lock, shipment.first, shipment.last)
+        self._outlet.send(shipment)
+        self._sinks.move(self.sink.name, shipment.last)
+        self.cursor, self._shipment = shipment.last, None
         if self._failures:
             self._failures, self._retry_s = 0, -math.inf
             self._tell(Condition(at=self._now()), "it goes on")
         return True
 
-    def _next(self) -> Batch | None:
-        """The next batch; after a crash the same one that was being sent, as its receiver may know
-        it already."""
+    def _next(self) -> Shipment | None:
+        """The next shipment; after a crash the same one that was being sent, as its receiver may
+        know it already."""
         first, last = self._noted
         self._noted = (0, 0)
-        return self._batches.next(last if first == self.cursor + 1 else 0)
+        return self._shipments.next(last if first == self.cursor + 1 else 0)
 
     # ---- what goes wrong
 
@@ -147,12 +147,12 @@ class Shipping:
         self._tell(condition, text)
 
     def _fail(self, error: Exception) -> None:
-        """Send the same batch again later, through another outlet: nobody knows what became of it
-        in this one."""
+        """Send the same shipment again later, through another outlet: nobody knows what became of
+        it in this one."""
         self.break_off()
-        if self._batch is None:
-            # What was read for the batch that was in the making is read once more.
-            self._batches = self._read()
+        if self._shipment is None:
+            # What was read for the shipment that was in the making is read once more.
+            self._shipments = self._read()
         if self.stopping:
             return
         if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""What shipping asks of a sink, whatever it is: take a batch for good, or say why not."""
+"""What shipping asks of a sink, whatever it is: take a shipment for good, or say why not."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from queuectl.errors import QueuectlError
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
-from queuectl.ship.batch import Batch
+from queuectl.ship.shipment import Shipment
 
 
 class Unavailable(QueuectlError):
-    """The sink could not take a batch now and may later."""
+    """The sink could not take a shipment now and may later."""
 
     def __init__(self, why: str, retry_s: float = 0.0) -> None:
         super().__init__(why)
@@ -22,7 +22,7 @@ class Unavailable(QueuectlError):
 
 
 class Refused(QueuectlError):
-    """The sink will never take this batch, however often it is sent."""
+    """The sink will never take this shipment, however often it is sent."""
 
 
 class Opening(NamedTuple):
@@ -40,8 +40,8 @@ class Opening(NamedTuple):
 class Outlet(Protocol):
     """The way to one sink, open."""
 
-    def send(self, batch: Batch) -> None:
-        """Return once all of the batch is the sink's, whatever happens here afterwards.
+    def send(self, shipment: Shipment) -> None:
+        """Return once all of the shipment is the sink's, whatever happens here afterwards.
 
         Raises `Unavailable` or `OSError` where it may not be and is to be sent again, through an
         outlet opened anew; and `Refused`.

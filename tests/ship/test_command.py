@@ -1,4 +1,4 @@
-"""A sink that is a command: its exit code is the answer, and it is always given a whole batch."""
+"""A sink that is a command: its exit code is the answer, and what it is given is always whole."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def failing(site: Site) -> str:
 
 
 def running(site: Site, command: str, **given: Any) -> None:
-    site.add("a", f"exec:{command}", **{"batch_events": 4, **given})
+    site.add("a", f"exec:{command}", **{"send_events": 4, **given})
 
 
-def test_a_batch_is_the_input_of_one_run(
+def test_a_shipment_is_the_input_of_one_run(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.append(10)
     monkeypatch.chdir(tmp_path)
-    running(site, "cat >> got.jsonl; echo $QUEUECTL_SINK $QUEUECTL_BATCH >> batches")
+    running(site, "cat >> got.jsonl; echo $QUEUECTL_SINK $QUEUECTL_SHIPMENT >> shipments")
     monkeypatch.chdir("/")
     assert site.ship("a") == 10
     assert shipped(tmp_path) == expected(site.log)
     identity = lines.identity(site.log)
-    assert (tmp_path / "batches").read_text().splitlines() == [
+    assert (tmp_path / "shipments").read_text().splitlines() == [
         f"a {identity}-1-4",
         f"a {identity}-5-8",
         f"a {identity}-9-10",
@@ -68,7 +68,7 @@ def test_any_failure_is_tried_again(site: Site, command: str, says: str) -> None
 
 def test_what_it_does_not_read_counts_as_taken(site: Site) -> None:
     site.append(2000)
-    running(site, "true", batch_events=2000)
+    running(site, "true", send_events=2000)
     assert site.ship("a") == 2000
 
 
@@ -105,7 +105,7 @@ def shell(tmp_path: Path) -> Any:
     shell.close()
 
 
-def test_a_stop_waits_for_the_batch_and_a_second_one_does_not(shell: Shell) -> None:
+def test_a_stop_waits_for_the_shipment_and_a_second_one_does_not(shell: Shell) -> None:
     shell.ok("ship", "add", "a", "--to", "exec:echo $$ > pid; exec sleep 100")
     run = shell.start("ship", "run")
     pid = int(
@@ -121,10 +121,10 @@ def test_a_stop_waits_for_the_batch_and_a_second_one_does_not(shell: Shell) -> N
     eventually(lambda: not alive(pid))
 
 
-def test_killed_at_any_moment_every_event_arrives_and_batches_are_whole(
+def test_killed_at_any_moment_every_event_arrives_and_shipments_are_whole(
     shell: Shell, chance: random.Random
 ) -> None:
-    shell.ok("ship", "add", "a", "--to", "exec:cat > got.$QUEUECTL_BATCH", "--batch-events", "50")
+    shell.ok("ship", "add", "a", "--to", "exec:cat > got.$QUEUECTL_SHIPMENT", "--send-events", "50")
     head = kill_without_end(shell.directory, chance, 5)
     offsets = set()
     for path in shell.directory.glob("got.*"):

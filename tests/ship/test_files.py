@@ -24,7 +24,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def rotating(site: Site, out: Path, name: str = "a", **given: Any) -> None:
-    site.add(name, f"jsonl:{out}", **{"file_events": 7, "batch_events": 5, **given})
+    site.add(name, f"jsonl:{out}", **{"file_events": 7, "send_events": 5, **given})
 
 
 def test_files_have_every_event_once_and_are_named_by_their_first(site: Site, out: Path) -> None:
@@ -40,10 +40,10 @@ def test_files_have_every_event_once_and_are_named_by_their_first(site: Site, ou
 def test_the_same_log_makes_the_same_files(
     site: Site, tmp_path: Path, limits: dict[str, int]
 ) -> None:
-    """However it is cut into batches, and however often shipping began anew."""
+    """However it is cut into shipments, and however often shipping began anew."""
     site.append(EVENTS)
-    for number, batch_events in enumerate((1, 4, 100)):
-        rotating(site, tmp_path / f"out-{number}", str(number), batch_events=batch_events, **limits)
+    for number, send_events in enumerate((1, 4, 100)):
+        rotating(site, tmp_path / f"out-{number}", str(number), send_events=send_events, **limits)
         site.ship(str(number))
     site.append(EVENTS)
     for number in range(3):
@@ -185,7 +185,7 @@ def test_after_any_call_that_fails_it_goes_on(
 
 def test_bytes_of_which_a_sync_failed_are_written_elsewhere(site: Site, out: Path) -> None:
     site.append(5)
-    rotating(site, out, batch_events=100)
+    rotating(site, out, send_events=100)
     host = FaultyHost()
     shipping = site.shipping("a", host=host)
     host.fail("fdatasync", OSError(errno.EIO, "Input/output error"))
@@ -209,7 +209,7 @@ def test_what_a_power_cut_left_half_written_is_put_right(
 ) -> None:
     site.append(10)
     wanted = reference(site, tmp_path)
-    rotating(site, out, batch_events=5)
+    rotating(site, out, send_events=5)
     shipping = site.shipping("a")
     shipping._ship()
     shipping.close()

@@ -1,4 +1,4 @@
-"""A sink behind HTTP: a batch is sent until it is acknowledged, whatever the receiver does."""
+"""A sink behind HTTP: a shipment is sent until it is acknowledged, whatever the receiver does."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 def posting(site: Site, receiver: Receiver, **given: Any) -> None:
-    site.add("a", receiver.url, **{"batch_events": 4, "timeout_ms": 5000, **given})
+    site.add("a", receiver.url, **{"send_events": 4, "timeout_ms": 5000, **given})
 
 
 def refused(site: Site) -> str:
@@ -59,7 +59,7 @@ def failing(site: Site) -> Condition:
     return site.sinks.condition("a")
 
 
-def test_batches_are_posted_as_json_lines_each_under_its_key(
+def test_shipments_are_posted_as_json_lines_each_under_its_key(
     site: Site, receiver: Receiver
 ) -> None:
     site.append(10)
@@ -121,7 +121,7 @@ def test_what_may_be_otherwise_later_is_tried_again(
     assert site.ship("a") == 6
     assert receiver.offsets() == [1, 2, 3, 4, 5, 6]
     keys = [request.headers["idempotency-key"] for request in receiver.requests]
-    assert keys[1] == keys[2], "the same batch under the same key, from another process, too"
+    assert keys[1] == keys[2], "the same shipment under the same key, from another process, too"
 
 
 @pytest.mark.parametrize("code", [301, 307, 400, 401, 403, 404, 410, 413, 415, 422])
@@ -171,7 +171,7 @@ def test_an_answer_too_many_acknowledges_nothing(site: Site, receiver: Receiver)
     receiver.answers = [takes_twice, cuts, takes_twice, takes_twice]
     shipping = site.shipping("a")
     shipping.turn()
-    assert shipping.cursor == 4, "the second answer was not one to the second batch"
+    assert shipping.cursor == 4, "the second answer was not one to the second shipment"
     site.host.advance(5)
     shipping.turn()
     shipping.close()
@@ -215,14 +215,14 @@ def test_half_of_all_requests_may_fail(
 # ---- tokens
 
 
-def test_the_token_is_read_for_each_batch(
+def test_the_token_is_read_for_each_shipment(
     site: Site, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.append(4)
     file = site.root / "token"
     file.write_text("s3cret~1\n")
     monkeypatch.chdir(site.root)
-    posting(site, receiver, token_file="token", batch_events=2)
+    posting(site, receiver, token_file="token", send_events=2)
     receiver.answers = [lambda handler, request: (file.write_text("other"), take(handler, request))]
     monkeypatch.chdir("/")
     site.ship("a")

@@ -123,7 +123,7 @@ def failing(site: Site) -> str:
 def test_each_event_is_a_message_with_an_id(site: Site, server: Server) -> None:
     server.make_stream()
     site.append(30)
-    site.add("a", server.url, batch_events=7)
+    site.add("a", server.url, send_events=7)
     assert site.ship("a") == 30
     found = server.messages()
     assert [event for _, _, event in found] == expected(site.log)
@@ -182,7 +182,7 @@ def test_where_no_stream_takes_them_nothing_is_acknowledged(site: Site, server: 
 def test_a_stream_that_is_full_is_tried_again(site: Site, server: Server) -> None:
     server.make_stream(max_msgs=3, discard="new")
     site.append(5)
-    site.add("a", server.url, batch_events=2)
+    site.add("a", server.url, send_events=2)
     assert "maximum messages exceeded" in failing(site)
     assert site.sinks.cursor("a") == 2
 
@@ -190,7 +190,7 @@ def test_a_stream_that_is_full_is_tried_again(site: Site, server: Server) -> Non
 def test_what_is_too_long_for_it_stops_it(site: Site, server: Server) -> None:
     server.make_stream(max_msg_size=200)
     site.append(20)
-    site.add("a", server.url, batch_events=1)
+    site.add("a", server.url, send_events=1)
     shipping = site.shipping("a")
     shipping.turn()
     shipping.close()
@@ -205,7 +205,7 @@ def test_what_is_too_long_for_the_server_stops_it(site: Site, server: Server) ->
     server.make_stream()
     site.append(3)
     site.log.append([Batch([v.JobEnqueued(job="long", command="x" * 2000)])])
-    site.add("a", server.url, batch_events=3)
+    site.add("a", server.url, send_events=3)
     shipping = site.shipping("a")
     shipping.turn()
     shipping.close()
@@ -266,7 +266,7 @@ def test_killed_at_any_moment_each_event_is_there_once(
     server.make_stream()
     shell = Shell(tmp_path)
     shell.add("true")
-    shell.ok("ship", "add", "a", "--to", server.url, "--batch-events", "50")
+    shell.ok("ship", "add", "a", "--to", server.url, "--send-events", "50")
     head = kill_without_end(tmp_path, chance, 5)
     offsets = [event["offset"] for _, _, event in server.messages()]
     assert len(offsets) == len(set(offsets)) == head

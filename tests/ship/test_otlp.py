@@ -211,12 +211,12 @@ def test_it_is_the_same_from_wherever_it_is_sent(
 
     whole = seen()
     for after in range(head):
-        posting(played, receiver, f"part{after}", batch_events=1 + after % 3)
+        posting(played, receiver, f"part{after}", send_events=1 + after % 3)
         played.sinks.reset(f"part{after}", after)
         played.ship(f"part{after}")
         part = seen()
         assert part and part.items() <= whole.items()
-    posting(played, receiver, "one", batch_events=1)
+    posting(played, receiver, "one", send_events=1)
     played.ship("one")
     assert seen() == whole
 
@@ -246,7 +246,7 @@ def test_only_what_is_wanted_is_sent(played: Site, receiver: Receiver, signal: s
     assert {request.path for request in receiver.requests} == {f"/v1/{signal}"}
 
 
-def test_a_batch_without_spans_sends_none(site: Site, receiver: Receiver) -> None:
+def test_a_shipment_without_spans_sends_none(site: Site, receiver: Receiver) -> None:
     with Queue(site.home.root, host=Untroubled()) as queue:
         queue.set("max-retries", "5")
     posting(site, receiver)

@@ -11,7 +11,7 @@ from shipping_logs import Site
 
 from queuectl.errors import Newer, NotFound, Rejected
 from queuectl.runtime.sinks import Sink
-from queuectl.ship.batch import Batch
+from queuectl.ship.shipment import Shipment
 from queuectl.ship.shipping import Shipping
 from queuectl.ship.sink import Opening, Refused, Unavailable
 
@@ -25,14 +25,14 @@ class Receiver:
         """The cursors that it was opened with."""
         self.closed = 0
         self.answers: list[Exception | None] = []
-        """To the next batches; afterwards it takes them."""
+        """To the next shipments; afterwards it takes them."""
 
     def __call__(self, opening: Opening) -> Receiver:
         self.opened.append(opening.cursor)
         return self
 
-    def send(self, batch: Batch) -> None:
-        self.got.append((batch.first, batch.last))
+    def send(self, shipment: Shipment) -> None:
+        self.got.append((shipment.first, shipment.last))
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
@@ -48,7 +48,7 @@ def receiver() -> Receiver:
 
 @pytest.fixture
 def begin(site: Site, receiver: Receiver) -> Callable[[], Shipping]:
-    site.add("a", f"jsonl:{site.root}/unused", batch_events=4)
+    site.add("a", f"jsonl:{site.root}/unused", send_events=4)
     return lambda: site.shipping("a", open_outlet=receiver)
 
 
@@ -70,21 +70,21 @@ def test_the_cursor_moves_when_the_sink_has_acknowledged(
     assert shipping.cursor == site.sinks.cursor("a") == 4
     site.host.advance(2)  # type: ignore[attr-defined]
     assert shipping.turn() == float("inf")
-    assert receiver.got[2:] == [(5, 8), (9, 10)], "the same batch again, and then the next"
+    assert receiver.got[2:] == [(5, 8), (9, 10)], "the same shipment again, and then the next"
     assert receiver.opened == [0, 4], "through an outlet opened anew"
     assert site.sinks.cursor("a") == 10
     shipping.close()
     assert receiver.closed == 2
 
 
-def test_the_same_batch_is_sent_again_after_a_crash(
+def test_the_same_shipment_is_sent_again_after_a_crash(
     site: Site, receiver: Receiver, begin: Callable[[], Shipping]
 ) -> None:
     site.append(3)
     shipping = begin()
     receiver.answers = [Unavailable("cut off")]
     shipping.turn()
-    shipping.close()  # as after a crash, nobody knows whether that batch had arrived
+    shipping.close()  # as after a crash, nobody knows whether that shipment had arrived
     site.append(6)
     shipping = begin()
     shipping.turn()
@@ -181,12 +181,12 @@ def test_whoever_wants_it_done_once_hears_that_it_cannot_be_done(
     assert shipping.is_over and shipping.cursor == 4, "what came later is for the next time"
 
 
-def test_asked_to_stop_it_begins_no_other_batch(
+def test_asked_to_stop_it_begins_no_other_shipment(
     site: Site, receiver: Receiver, begin: Callable[[], Shipping]
 ) -> None:
     site.append(8)
     shipping = begin()
-    receiver.send = lambda batch: setattr(shipping, "stopping", True)  # type: ignore[method-assign]
+    receiver.send = lambda shipment: setattr(shipping, "stopping", True)  # type: ignore[method-assign]
     shipping.turn()
     assert shipping.is_over and shipping.cursor == 4
     shipping.close()

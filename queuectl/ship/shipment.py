@@ -15,7 +15,7 @@ _ENV = re.compile(rb'"env":\[(?:"(?:[^"\\]|\\.)*",?)*\]')
 _PAIR = re.compile(rb'"((?:[^"\\=]|\\.)*)=(?:[^"\\]|\\.)*"')
 
 
-class Batch(NamedTuple):
+class Shipment(NamedTuple):
     """Events that follow each other without a gap."""
 
     log: str
@@ -37,8 +37,8 @@ class Batch(NamedTuple):
         return self.data.split(b"\n")[:-1]
 
 
-class Batches:
-    """The log behind an offset, batch by batch; only one of them is in memory."""
+class Shipments:
+    """The log behind an offset, shipment by shipment; only one of them is in memory."""
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class Batches:
         show_env: bool,
         missing: Missing = ignored,
     ) -> None:
-        """A batch has at most `events_max` events (0: any number), and `bytes_max` bytes unless a
-        single event has more. `missing` hears what is neither in the log nor in the archive."""
+        """A shipment has at most `events_max` events (0: any number), and `bytes_max` bytes unless
+        a single event has more. `missing` hears what is neither in the log nor in the archive."""
         self._log = log
         self._identity = ""
         self._after = after
@@ -62,10 +62,10 @@ class Batches:
         self._missing = missing
         self._stretches: Iterator[Stretch] = iter(())
         self._rest = Stretch(1, 0, b"")
-        """What was read and is in no batch yet."""
+        """What was read and is in no shipment yet."""
         self._damage: Damaged | None = None
 
-    def next(self, last: int = 0) -> Batch | None:
+    def next(self, last: int = 0) -> Shipment | None:
         """The next one, not past the event `last` (0: as it fits); None where there is nothing new.
 
         Raises `Damaged` once all that comes before the damage has been given.
@@ -94,7 +94,7 @@ class Batches:
         if not self._show_env and b'"env":[' in data:
             data = _ENV.sub(_names_only, data)
         self._identity = self._identity or lines.identity(self._log)
-        return Batch(self._identity, first, following - 1, data)
+        return Shipment(self._identity, first, following - 1, data)
 
     def _read(self) -> bool:
         """Read on; whether there is more."""
