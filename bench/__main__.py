@@ -17,6 +17,7 @@ from bench import (
     folding,
     report,
     scale,
+    shipping,
     waking,
 )
 from bench.measure import Run
@@ -31,6 +32,7 @@ _ROWS = [
     *scale.ROWS,
     *compacting.ROWS,
     *exporting.ROWS,
+    *shipping.ROWS,
 ]
 _PAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
 

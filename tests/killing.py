@@ -31,19 +31,19 @@ def finished(process: subprocess.Popen[bytes]) -> None:
     assert process.returncode == 0, said.decode()
 
 
-def kill_without_end(place: Path, chance: random.Random, kills: int) -> int:
-    """Kill what ships to all sinks of the queue at `place` so often, then let it come to its end;
-    returns how many events there are then."""
+def kill_without_end(place: Path, chance: random.Random, kills: int, *sinks: str) -> int:
+    """Kill what ships to all sinks of the queue at `place` so often, then let it ship all there is
+    to `sinks`, or to all; returns how many events that is."""
     with Queue(place / "data") as queue:
         for _ in range(kills):
             process = queuectl(place, "-q", "ship", "run")
             # From before it has opened anything to after it has got everything.
             give_up_s = time.monotonic() + chance.random() * 0.6
             while time.monotonic() < give_up_s:
-                some = chance.choice((1, 1, 20, 300))
+                some = chance.choice((1, 1, 20, 100))
                 queue.enqueue_many([{"command": "true", "env": ["SECRET=x"]}] * some)
                 time.sleep(chance.random() * 0.02)
             process.kill()
             process.communicate()
-        finished(queuectl(place, "ship", "run", "--once"))
+        finished(queuectl(place, "ship", "run", *sinks, "--once"))
         return queue.log.head()
