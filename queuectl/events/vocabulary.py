@@ -345,7 +345,7 @@ class LogRepaired(Event, tag="log.repaired", frozen=True, kw_only=True, omit_def
     """What was wrong."""
 
 
-class CursorLost(Event, tag="cursor.lost", frozen=True, kw_only=True, omit_defaults=True):
+class SinkLost(Event, tag="sink.lost", frozen=True, kw_only=True, omit_defaults=True):
     """Compaction waits no longer for a sink to which the log is shipped: it lags too far behind."""
 
     sink: str = ""
@@ -380,7 +380,7 @@ AnyEvent = Union[  # noqa: UP007 - msgspec reads it at run time
     QueueResumed,
     LogCompacted,
     LogRepaired,
-    CursorLost,
+    SinkLost,
 ]
 
 Facts = Sequence[Fact]

@@ -11,7 +11,7 @@ from queuectl.engines.file import FileLog, compaction, cursors
 from queuectl.engines.file.compaction import Rewriting
 from queuectl.errors import QueuectlError
 from queuectl.events.log import Batch
-from queuectl.events.vocabulary import CursorLost
+from queuectl.events.vocabulary import SinkLost
 from queuectl.jobqueue import Queue
 from queuectl.projections.obsolescence import Obsolescence
 from queuectl.runtime.sinks import Sinks
@@ -67,7 +67,7 @@ def is_worthwhile(queue: Queue) -> bool:
 def _give_up(queue: Queue, sinks: Sinks, overdue: Mapping[str, str]) -> None:
     """Wait for those sinks no longer, and say so where nobody can overlook it."""
     for name, why in overdue.items():
-        lost = CursorLost(sink=name, shipped=sinks.cursor(name), reason=why)
+        lost = SinkLost(sink=name, shipped=sinks.cursor(name), reason=why)
         queue.transact(partial(list, [Batch([lost])]))
         sinks.mark_lost(name, why)
 

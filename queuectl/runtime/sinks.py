@@ -185,7 +185,7 @@ class Sinks:
         return self._host.is_held(self._path(name, _LOCK))
 
     def note_shipment(self, lock: int, first: int, last: int) -> None:
-        """Write down what is about to be sent, so that it is sent as the same shipment again if this
+        """Write down what is about to be sent, so that it is the same shipment again if this
         process dies before it knows what became of it."""
         self._host.write_at(lock, b"%020d %020d" % (first, last), 0)
 

@@ -35,7 +35,7 @@ _SEVERITIES = {
     v.JobDead: _SEVERE,
     v.LeaseExpired: _WARN,
     v.LogRepaired: _WARN,
-    v.CursorLost: _WARN,
+    v.SinkLost: _WARN,
 }
 Attributes = list[dict[str, Any]]
 

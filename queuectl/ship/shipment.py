@@ -93,7 +93,7 @@ class Shipments:
         data = b"".join(parts)
         if not self._show_env and b'"env":[' in data:
             data = _ENV.sub(_names_only, data)
-        self._identity = self._identity or lines.identity(self._log)
+        self._identity = self._identity or self._log.segments.log_of_first()
         return Shipment(self._identity, first, following - 1, data)
 
     def _read(self) -> bool:

@@ -10,7 +10,7 @@ from hosts import Untroubled
 from programs import Shell, tree
 
 from queuectl import Queue
-from queuectl.events import vocabulary as v
+from queuectl.domain import commands as c
 from queuectl.runtime.output import Output
 
 READING = (

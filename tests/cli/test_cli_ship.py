@@ -239,7 +239,7 @@ def test_who_lags_too_far_is_given_up_loudly_and_still_gets_everything(
     assert "slow: it lagged too far behind" in old.ok("ship").out
     assert "LOST" in old.ok("ship").out
     (event,) = old.ok("log", "tail", "-n", "1", "--json").json
-    assert (event["type"], event["sink"], event["shipped"]) == ("cursor.lost", "slow", 100)
+    assert (event["type"], event["sink"], event["shipped"]) == ("sink.lost", "slow", 100)
     assert limit[0].strip("-") in event["reason"]
     assert any("slow" in line and line.startswith("warn") for line in old("doctor").lines)
     old.ok("log", "compact")

@@ -34,7 +34,7 @@ def test_every_event_that_is_written_down_can_be_read() -> None:
 
 @by_name
 def test_a_wire_name_is_a_storage_name_and_no_class_path(kind: type[v.Event]) -> None:
-    assert re.fullmatch(r"(job|lease|worker|setting|queue|log)\.[a-z_]+", v.wire_name(kind))
+    assert re.fullmatch(r"(job|lease|worker|setting|queue|sink|log)\.[a-z_]+", v.wire_name(kind))
     assert v.wire_name(kind()) == v.wire_name(kind)
 
 

@@ -15,7 +15,6 @@ from programs import Shell
 from shipping_logs import Site, expected, shipped
 from workers import alive, eventually
 
-from queuectl.engines.file import lines
 from queuectl.errors import Invalid
 from queuectl.ship.sink import Refused
 
@@ -41,7 +40,7 @@ def test_a_shipment_is_the_input_of_one_run(
     monkeypatch.chdir("/")
     assert site.ship("a") == 10
     assert shipped(tmp_path) == expected(site.log)
-    identity = lines.identity(site.log)
+    identity = site.log.segments.log_of_first()
     assert (tmp_path / "shipments").read_text().splitlines() == [
         f"a {identity}-1-4",
         f"a {identity}-5-8",

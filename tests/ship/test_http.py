@@ -25,7 +25,6 @@ from receivers import (
 )
 from shipping_logs import Site, expected
 
-from queuectl.engines.file import lines
 from queuectl.errors import Invalid
 from queuectl.runtime.sinks import Condition
 from queuectl.ship.sink import Refused
@@ -65,7 +64,7 @@ def test_shipments_are_posted_as_json_lines_each_under_its_key(
     site.append(10)
     posting(site, receiver)
     assert site.ship("a") == 10
-    identity = lines.identity(site.log)
+    identity = site.log.segments.log_of_first()
     assert [request.headers["idempotency-key"] for request in receiver.requests] == [
         f'"{identity}-1-4"',
         f'"{identity}-5-8"',

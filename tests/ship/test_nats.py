@@ -21,7 +21,6 @@ from programs import Shell
 from shipping_logs import Site, expected
 from workers import PATIENCE_S, eventually
 
-from queuectl.engines.file import lines
 from queuectl.errors import Invalid
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
@@ -127,7 +126,7 @@ def test_each_event_is_a_message_with_an_id(site: Site, server: Server) -> None:
     assert site.ship("a") == 30
     found = server.messages()
     assert [event for _, _, event in found] == expected(site.log)
-    identity = lines.identity(site.log)
+    identity = site.log.segments.log_of_first()
     assert [id for _, id, _ in found] == [f"{identity}-{n}" for n in range(1, 31)]
     assert {subject for subject, _, _ in found} == {"queuectl.job.enqueued"}
 

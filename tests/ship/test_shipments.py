@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from shipping_logs import SECRETS, Site, expected
 
-from queuectl.engines.file import lines
 from queuectl.errors import Damaged
 from queuectl.ship.shipment import Shipment, Shipments
 
@@ -60,7 +59,9 @@ def test_it_goes_on_with_what_is_appended(site: Site) -> None:
         shipment = source.next()
         assert shipment is not None
         assert (shipment.first, shipment.last) == (number * 5 - 4, number * 5)
-        assert shipment.key == f"{lines.identity(site.log)}-{shipment.first}-{shipment.last}"
+        assert (
+            shipment.key == f"{site.log.segments.log_of_first()}-{shipment.first}-{shipment.last}"
+        )
         assert source.next() is None
 
 

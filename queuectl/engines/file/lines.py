@@ -32,12 +32,6 @@ def read(log: FileLog, after: int, missing: Missing = ignored) -> Iterator[Stret
             yield from codec.stretches(events)
 
 
-def identity(log: FileLog) -> str:
-    """The name that the log was given when it began; empty while there is none."""
-    headers = log.segments.headers(log.segments.list()[:1]).values()
-    return next((header.log for header in headers if header), "")
-
-
 def left(log: FileLog, after: int) -> tuple[int, Instant]:
     """(bytes, time of the first event) of what the log holds above offset `after`; unverified."""
     if after >= log.head():

@@ -231,9 +231,8 @@ class FileReader:
             except BadLine as error:
                 bad, piece = error, piece[: error.position]
                 found, next_crc = form.decode(piece, crc)
-            position += len(piece)
             last = form.last(found) or last
-            crc, offset = next_crc, max(offset, last)
+            position, crc, offset = position + len(piece), next_crc, max(offset, last)
             place = Place(segment, position, crc, offset)
             if (new := form.after(found, seen)) is not None:
                 yield place, new
