@@ -15,7 +15,7 @@ from queuectl.host import Host
 
 CHANGING = {
     *("enqueue", "worker start", "worker stop", "queue pause", "queue resume", "config set"),
-    "import",
+    *("import", "ship add", "ship run", "ship reset", "ship remove"),
 }
 """Commands that do nothing but change something. All others are tried."""
 JOBS = ("good", "bad", "gone", "later", "runs", "purged", "nobody")

@@ -258,9 +258,7 @@ class FileReader:
         before = self._place_before(place.offset, mark)
         header = self.segments.headers().get(before.segment)
         if header is None or header.covers < following:
-            raise self._damage(
-                f"event {following} is missing", place.segment, place.position, place.offset
-            )
+            raise self._damage(f"event {following} is missing", *place[:2], place.offset)
         return before
 
     def _end(self, fd: int, segment: int, mark: Mark) -> int:
