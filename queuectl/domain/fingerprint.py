@@ -17,6 +17,10 @@ from typing import NamedTuple
 from queuectl.domain.job import Job
 
 _ID_DIGITS = 12
+_KEPT = 512
+"""As many shapes are remembered; a hundred thousand commands may differ by nothing but a number."""
+_ALIKE = str.maketrans("23456789", "1" * 8)
+"""Digits for which any other may stand; a 0 may begin a hexadecimal number."""
 # Each piece is taken whole, so that the time is linear: an open quote goes on to the end. An
 # apostrophe within a word opens none ("can't open 'a'").
 _PIECE = re.compile(
@@ -62,14 +66,22 @@ def of_job(job: Job) -> Fingerprint:
     return fingerprint(job.spec.command, job.exit_code, job.error)
 
 
-@lru_cache(maxsize=256)
 def _text_shape(text: str) -> str:
+    return _text_shape_of(text.translate(_ALIKE))
+
+
+@lru_cache(maxsize=_KEPT)
+def _text_shape_of(text: str) -> str:
     return _joined("<text>" if piece["quoted"] else _shape(piece[0]) for piece in _pieces(text))
 
 
-@lru_cache(maxsize=256)
 def command_shape(command: str) -> str:
     """The shape of a command."""
+    return _command_shape_of(command.translate(_ALIKE))
+
+
+@lru_cache(maxsize=_KEPT)
+def _command_shape_of(command: str) -> str:
     return _joined(command_shapes(command))
 
 

@@ -99,6 +99,12 @@ def test_different_exit_codes_differ(command: str, error: str, one: int, another
     assert len(ids) == len({one, another, None})
 
 
+@given(st.text("0123456789abcxXF-/='\" ", max_size=60))
+def test_which_digits_there_are_makes_no_difference(text: str) -> None:
+    sevens = "".join("7" if char in "123456789" else char for char in text)
+    assert fingerprint(text, 1, text) == fingerprint(sevens, 1, sevens)
+
+
 def test_different_programs_and_errors_differ() -> None:
     ids = {
         fingerprint(command, 1, error).id
