@@ -223,6 +223,30 @@ def test_after_a_restart_bytes_are_seen_by_nobody_before_they_are_synced(
     assert jobs_of(everything(log)) == list("abcdefg")
 
 
+def test_a_reader_syncs_only_while_nobody_appends(tmp_path: Path, host: SteadyHost) -> None:
+    """A sync that fails is told of only once, and has to be told to whoever appends."""
+    unvouched(tmp_path, host)
+    calls: list[str] = []
+
+    class Watched(OtherBoot):
+        def lock(self, fd: int, timeout_s: float) -> bool:
+            calls.append("lock")
+            return super().lock(fd, timeout_s)
+
+        def unlock(self, fd: int) -> None:
+            calls.append("unlock")
+            super().unlock(fd)
+
+        def fdatasync(self, fd: int) -> None:
+            calls.append("fdatasync")
+
+        def sync_directory(self, path: str) -> None:
+            calls.append("sync_directory")
+
+    assert FileLog(str(tmp_path), Watched()).head() == 7
+    assert calls == ["lock", "fdatasync", "sync_directory", "unlock"]
+
+
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EINVAL])
 def test_where_nothing_can_be_written_nothing_has_to_be_synced(
     tmp_path: Path, host: SteadyHost, code: int

@@ -18,11 +18,11 @@ from queuectl.engines.file import originals, recovery
 from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.form import EVENTS
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
-from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader, Place
+from queuectl.engines.file.place import Place
+from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader
 from queuectl.engines.file.shelf import OUT_OF_SPACE, sync_failed
 from queuectl.errors import Conflict, LockTimedOut, NoSpace, QueuectlError, SyncFailed
 from queuectl.events import codec
-from queuectl.events.codec import Header
 from queuectl.events.log import Batch, Missing, ignored
 from queuectl.events.vocabulary import Event, LogCompacted
 from queuectl.host import Host
@@ -201,10 +201,10 @@ class FileLog(FileReader):
         for directory in (above, os.path.dirname(above)):
             self.segments.sync(self.host.sync_directory, directory)
         identity = self.host.random(16).hex()
-        header = Header(at=instants.from_us(self.host.now_us()), log=identity)
+        header = codec.Header(at=instants.from_us(self.host.now_us()), log=identity)
         return self._publish(header, generation=0, offset=0)
 
-    def _publish(self, header: Header, generation: int, offset: int) -> tuple[int, Mark]:
+    def _publish(self, header: codec.Header, generation: int, offset: int) -> tuple[int, Mark]:
         content, crc = codec.frame_header(header)
         reserved = len(content) + RESERVE_BYTES
         fd = self.segments.publish(header.first, [content], reserve=reserved)
@@ -289,7 +289,7 @@ class FileLog(FileReader):
         """Seal the active segment and begin the next one, which names it and its SHA-256."""
         self._move_mark(mark._replace(state=ROTATING))
         old, _, _ = self.segments.header(fd, mark.segment)
-        header = Header(
+        header = codec.Header(
             at=mark.at,
             log=old.log,
             first=mark.offset + 1,

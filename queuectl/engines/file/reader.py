@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Generator, Iterator
-from typing import NamedTuple
 
 from queuectl.engines.file import mark as marks
 from queuectl.engines.file import recovery
 from queuectl.engines.file.form import EVENTS, Form, Piece
 from queuectl.engines.file.mark import OK, Mark
+from queuectl.engines.file.place import UNKNOWN, Place
 from queuectl.engines.file.segments import Segments, counting
-from queuectl.errors import Damaged, QueuectlError
+from queuectl.errors import Damaged, LockTimedOut, QueuectlError
 from queuectl.events import codec
 from queuectl.events.codec import BadLine
 from queuectl.events.vocabulary import Event
@@ -22,22 +22,12 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 BROKEN_CHAIN = "it does not go on from the segment before"
 _READ_BYTES = 1 << 17
 """A piece and what it is decoded into should stay in the processor's cache."""
+_SETTLE_S = 10.0
+"""How long to wait for who may be appending the first event after a restart."""
 _MARK_READS = 100
 """How often a mark that does not verify is read: it may be being written this very moment."""
 
 
-class Place(NamedTuple):
-    """How far a reader has got: the byte after the event `offset`."""
-
-    segment: int
-    position: int
-    """0: at the start of the segment, where events up to `offset` are to be skipped."""
-    crc: int
-    """Of the line before; -1 where it is not known."""
-    offset: int
-
-
-_UNKNOWN = -1
 _NOTHING = (0, 0, -1)
 """No descriptor kept: segment, generation, descriptor."""
 
@@ -174,7 +164,7 @@ class FileReader:
             segment = max((first for first in firsts if first <= offset + 1), default=0)
         if not segment:
             raise self._damage(f"event {offset + 1} is missing", min(firsts, default=1), 0, 0)
-        return Place(segment, 0, _UNKNOWN, offset)
+        return Place(segment, 0, UNKNOWN, offset)
 
     def _read_from(
         self, place: Place, mark: Mark, form: Form[Piece]
@@ -212,7 +202,7 @@ class FileReader:
         header, header_crc, start = self.segments.header(fd, segment)
         if position and header.covers < offset:
             return place
-        if not position and crc != _UNKNOWN and header.previous_crc != f"{crc:08x}":
+        if not position and crc != UNKNOWN and header.previous_crc != f"{crc:08x}":
             raise self._damage(BROKEN_CHAIN, segment, 0, offset)
         return Place(segment, start, header_crc, offset)
 
@@ -337,14 +327,26 @@ class FileReader:
             damage = None
             if recorded is None or recorded.boot != self._boot:
                 mark, damage = self._derive_mark()
-                if mark and not (recorded and recorded.vouches_for(mark)):
-                    self.segments.settle(mark.segment)
+                if mark and self._lock_fd >= 0 and not (recorded and recorded.vouches_for(mark)):
+                    self._settle(mark.segment)
                 if self._read_mark() != data:
                     # Somebody has begun to append: what was seen may not be durable.
                     continue
             break
         self._broken = damage or self._broken
         self._mark_bytes, self._mark, self._recorded = data, mark, recorded
+
+    def _settle(self, segment: int) -> None:
+        """Make durable what no mark vouches for, while nobody appends: the system tells only once
+        of a sync that failed, and that has to be whoever waits for it. Nobody has acknowledged what
+        lies there without a lock file."""
+        if not self._locks and not self.host.lock(self._lock_fd, _SETTLE_S):
+            raise LockTimedOut(f"the log {self.directory} has been locked for {_SETTLE_S:g} s")
+        try:
+            self.segments.settle(segment)
+        finally:
+            if not self._locks:
+                self.host.unlock(self._lock_fd)
 
     def _open_lock_file(self, flags: int) -> None:
         self._lock_fd = self.host.open(self.lock_path, flags)
@@ -389,12 +391,10 @@ class FileReader:
             return Mark(last, size, damage.offset + 1, 0, "", 0, 0, OK, self._boot), damage
         finally:
             self.host.close(fd)
-        mark = Mark(last, end.position, end.offset, end.crc, end.at, 0, 0, OK, self._boot)
-        return mark, None
+        return Mark(last, end.position, end.offset, end.crc, end.at, 0, 0, OK, self._boot), None
 
     def close(self) -> None:
         for fd in (self._kept[2], self._lock_fd):
             if fd >= 0:
                 self.host.close(fd)
-        self._kept = _NOTHING
-        self._lock_fd = -1
+        self._kept, self._lock_fd = _NOTHING, -1
