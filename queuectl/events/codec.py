@@ -216,9 +216,9 @@ def decode(data: bytes, crc: int) -> tuple[list[Event], int]:
     `crc` is that of the line before the first. Raises `BadLine` at the first that does not
     verify, and `Newer` where a verified line is of a kind that this program does not know.
     """
-    crc = check(data, crc)
+    lines, crc = _verified(data, crc)
     try:
-        return _decoder.decode_lines(data), crc
+        return _decoder.decode_lines(data) if lines else [], crc
     except msgspec.MsgspecError as error:
         raise _unreadable(error) from None
 
@@ -295,6 +295,8 @@ def _verified(data: bytes, crc: int) -> tuple[list[bytes], int]:
     """The lines in `data`, which verify, and the crc of the last. Raises `BadLine`."""
     lines = data.split(b"\n")
     lines.pop()
+    if not lines:
+        return lines, crc
     start_crc = crc
     crcs = [crc := crc32(line[BODY:], crc) for line in lines]
     # All at once, and as text: a flipped case must not pass either. A loop takes twice as long.
