@@ -17,6 +17,9 @@ _TAIL_EVENTS_IDLE = 2_000
 _TAIL_SHARE = 4
 """A snapshot writes all live jobs: it waits for a share of them to have changed."""
 _PAUSE_S = 10.0
+_FIRST_PAUSE_S = 1.0
+"""A worker that has just started has better things to do; and where many start at once, or start
+and die, each would have all that came after the snapshot folded in for nothing."""
 _TIDY_S = 3600.0
 """How often to look what has grown old, and whether so much has that all of the log should be
 read."""
@@ -36,8 +39,9 @@ class Housekeeping:
         self._host = queue.host
         self._orphans = orphans
         self._pid = 0
-        self._not_before_s = 0.0
-        self._tidy_s = self._host.monotonic_s() + _TIDY_S
+        now = self._host.monotonic_s()
+        self._not_before_s = now + _FIRST_PAUSE_S
+        self._tidy_s = now + _TIDY_S
 
     def look(self, *, idle: bool) -> None:
         """Begin it when it is time, and make use of it once it is done."""
