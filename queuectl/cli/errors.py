@@ -23,7 +23,7 @@ from queuectl.cli.parameters import (
     pass_app,
     queues_option,
 )
-from queuectl.cli.progress import Progress
+from queuectl.cli.reading import reading
 from queuectl.cli.root import App
 from queuectl.cli.text import ago, bar, columns, counted, shorten
 from queuectl.domain.fingerprint import of_job
@@ -70,10 +70,12 @@ def errors(
     of, DEAD those that are dead of it now. TREND is the time looked at in eight equal parts. The
     start of a fingerprint is enough, here and for --error of list, retry and dlq retry.
     """
-    with app.open() as queue:
+    with reading(app) as (source, progress):
+        queue = source.queue
         now = queue.now()
         begin = moment(since, now) if since is not None else ""
-        groups = _groups(app, queue, begin, queues)
+        groups = grouped(_runs(source.runs(), queues), begin)
+        progress.clear()
         dead = Counter(of_job(job).id for job in queue.jobs(states=[DEAD], queues=queues))
         span = _Span(begin or queue.known.statistics.first_at or now, now)
         if name is not None:
@@ -91,15 +93,8 @@ def errors(
             app.say(f"{len(shown)} of {len(groups)} kinds of failure; --limit 0 shows all")
 
 
-def _groups(app: App, queue: Any, since: str, queues: tuple[str, ...]) -> list[Group]:
-    with Progress(app) as progress:
-        return grouped(_runs(queue, queues, progress), since)
-
-
-def _runs(queue: Any, queues: tuple[str, ...], progress: Progress) -> Iterator[Iterable[Run]]:
-    head = queue.state.offset
-    for runs in queue.all_runs():
-        progress(min(runs[-1].token, head), head)
+def _runs(pieces: Iterable[list[Run]], queues: tuple[str, ...]) -> Iterator[list[Run]]:
+    for runs in pieces:
         yield [run for run in runs if run.queue in queues] if queues else runs
 
 

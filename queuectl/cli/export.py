@@ -9,10 +9,10 @@ import click
 
 from queuectl import instants
 from queuectl.cli.parameters import pass_app
-from queuectl.cli.progress import Progress
+from queuectl.cli.reading import reading
 from queuectl.cli.root import App
 from queuectl.cli.text import printable, printable_json, printable_output
-from queuectl.errors import Invalid, PartlyDone
+from queuectl.errors import Invalid
 
 _FORMATS = (
     "parquet",
@@ -91,24 +91,22 @@ def export(
     exit code 6. parquet and duckdb need the extra: pip install 'queuectl[duckdb]'.
     """
     from queuectl.exports import formats
-    from queuectl.exports.source import Source
     from queuectl.exports.target import Target
 
     if name is None and to == "-":
         raise Invalid("--to -: say with --format what to write")
     format = formats.FORMATS[name] if name else formats.guessed(to)
     chosen = _views(format, views)
-    with app.open() as queue, Progress(app) as progress:
-        times = {"since": since or "", "until": until or ""}
-        source = Source(queue, **times, show_env=show_env, progress=progress)
+    times = {"since": since or "", "until": until or ""}
+    with reading(app, **times, show_env=show_env) as (source, progress):
         if to == "-":
             formats.stream(source, format, chosen, _write)
             sys.stdout.buffer.flush()
-        else:
-            with Target(to, queue.host, force=force) as target:
-                formats.export(source, format, chosen, target)
+            return
+        with Target(to, source.queue.host, force=force) as target:
+            formats.export(source, format, chosen, target)
         progress.clear()
-        _tell(app, source, to)
+        app.say(f"exported to {printable(to)}, as of event {source.through}")
 
 
 def _write(piece: bytes) -> None:
@@ -130,17 +128,3 @@ def _views(format: Any, names: tuple[str, ...]) -> list[Any]:
     if len(set(names)) > 1:
         raise Invalid(f"--view: {format.name} holds one of them; sqlite and duckdb hold several")
     return [known[names[0]] if names else format.views[0]]
-
-
-def _tell(app: App, source: Any, to: str) -> None:
-    for first, last, why in dict.fromkeys(source.gaps):
-        what = printable(why) or "they are not in the archive any more"
-        app.say(f"of events {first} to {last} only what the log has kept was exported: {what}")
-    damage = source.queue.damage
-    if damage is not None:
-        raise PartlyDone(
-            f"exported as far as event {damage.offset}, where the log is damaged: {damage.why} in"
-            f" {damage.file} at byte {damage.position}; queuectl log repair mends it"
-        )
-    if to != "-":
-        app.say(f"exported to {printable(to)}, as of event {source.through}")

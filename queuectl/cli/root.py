@@ -34,6 +34,7 @@ COMMANDS = {
     "errors": "errors:errors",
     "simulate": "simulate:simulate",
     "sql": "sql:sql",
+    "report": "report:report",
     "log": "log:log",
     "export": "export:export",
     "import": "importing:import_queue",

@@ -10,7 +10,7 @@ import click
 
 from queuectl.cli.documents import emit, percentiles
 from queuectl.cli.parameters import SINCE, Moment, json_option, moment, pass_app
-from queuectl.cli.progress import Progress
+from queuectl.cli.reading import reading
 from queuectl.cli.root import App
 from queuectl.cli.text import columns, counted, seconds
 from queuectl.domain import settings as rules
@@ -75,19 +75,19 @@ def simulate(
     did. What is assumed is said below the table. Nothing is changed.
     """
     settings = _settings(changes)
-    with app.open() as queue:
-        now = queue.now()
+    with reading(app) as (source, progress):
+        now = source.queue.now()
         begin = moment(since, now) if since is not None else ""
-        recording = Recording(begin, queue.find_spec)
-        with Progress(app) as progress:
-            for events in _pieces(queue, progress):
-                recording.fold(events)
-            happened = recording.finish()
-            if not recording.jobs:
-                raise NotFound(f"there is no job since {recording.begin or now} to be simulated")
-            plan = Plan(workers, slots or _usual_slots(recording, workers), settings)
-            simulation = Simulation(recording, plan, seed)
-            simulated = simulation.run(progress)
+        recording = Recording(begin, source.queue.find_spec)
+        for events in source.events():
+            recording.fold(events)
+        happened = recording.finish()
+        if not recording.jobs:
+            raise NotFound(f"there is no job since {recording.begin or now} to be simulated")
+        plan = Plan(workers, slots or _usual_slots(recording, workers), settings)
+        simulation = Simulation(recording, plan, seed)
+        simulated = simulation.run(progress)
+        progress.clear()
         if as_json:
             emit(_document(recording, plan, seed, simulation, happened, simulated))
             return
@@ -114,13 +114,6 @@ def _settings(changes: tuple[str, ...]) -> dict[str, Any]:
         settings = rules.changed(settings, key, value)
         fields[field] = getattr(settings, field)
     return fields
-
-
-def _pieces(queue: Any, progress: Progress) -> Iterator[list[v.Event]]:
-    head = queue.state.offset
-    for events in queue.events():
-        progress(min(events[-1].offset, head), head)
-        yield events
 
 
 def _usual_slots(recording: Recording, workers: int | None) -> int | None:

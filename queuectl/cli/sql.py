@@ -21,10 +21,10 @@ import orjson
 from queuectl import instants
 from queuectl.cli.documents import emit_array, emit_lines
 from queuectl.cli.parameters import json_option, jsonl_option, pass_app
-from queuectl.cli.progress import Progress
+from queuectl.cli.reading import reading
 from queuectl.cli.root import App
 from queuectl.cli.text import aligned, printable, widths_of
-from queuectl.errors import Invalid, PartlyDone
+from queuectl.errors import Invalid
 
 Rows = Iterator[list[tuple[Any, ...]]]
 Print = Callable[[list[str], Rows], None]
@@ -87,25 +87,15 @@ def _known() -> tuple[list[str], list[tuple[Any, ...]]]:
 
 def _ask(app: App, query: str, print_rows: Print) -> None:
     from queuectl.exports.query import asked
-    from queuectl.exports.source import Source
     from queuectl.exports.target import Target
 
-    with app.open() as queue, Progress(app) as progress:
-        source = Source(queue, progress=progress)
+    with reading(app) as (source, progress):
+        host = source.queue.host
         # Beside this name, which nothing gets, is where the tables are made.
-        path = os.path.join(tempfile.gettempdir(), f"queuectl-{queue.host.random(8).hex()}")
-        with Target(path, queue.host) as target, asked(source, query, target) as answer:
+        path = os.path.join(tempfile.gettempdir(), f"queuectl-{host.random(8).hex()}")
+        with Target(path, host) as target, asked(source, query, target) as answer:
             progress.clear()
             print_rows(answer.names, answer.rows)
-        for first, last, why in dict.fromkeys(source.gaps):
-            what = printable(why) or "they are not in the archive any more"
-            app.say(f"of events {first} to {last} only what the log has kept was asked: {what}")
-        if queue.damage is not None:
-            raise PartlyDone(
-                f"this is as of event {queue.damage.offset}, where the log is damaged:"
-                f" {queue.damage.why} in {queue.damage.file} at byte {queue.damage.position};"
-                " queuectl log repair mends it"
-            )
 
 
 # ---- the forms of an answer

@@ -45,6 +45,10 @@ class Histogram:
         self._waiting: list[int] = []
         self.add = self._waiting.append
 
+    def __bool__(self) -> bool:
+        """Whether it holds any."""
+        return bool(self._count or self._waiting)
+
     def settle(self) -> None:
         """Sort in what was added; called now and then, and before every reading."""
         waiting = self._waiting

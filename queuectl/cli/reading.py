@@ -1,0 +1,43 @@
+"""What commands share that read all of a log for one answer: the bar, and a word on what the answer
+could not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from queuectl.cli.progress import Progress
+from queuectl.cli.root import App
+from queuectl.cli.text import printable
+from queuectl.errors import PartlyDone
+from queuectl.instants import Instant
+
+if TYPE_CHECKING:
+    from queuectl.exports.source import Source
+
+
+@contextmanager
+def reading(
+    app: App, *, since: Instant = "", until: Instant = "", show_env: bool = False
+) -> Iterator[tuple[Source, Progress]]:
+    """What there is to read, and a bar that has to be cleared before the answer is printed.
+
+    Raises `PartlyDone` at the end where the log is damaged, and says what the archive lacks.
+    """
+    from queuectl.exports.source import Source
+
+    with app.open() as queue, Progress(app) as progress:
+        source = Source(queue, since=since, until=until, show_env=show_env, progress=progress)
+        yield source, progress
+        progress.clear()
+        for first, last, why in dict.fromkeys(source.gaps):
+            what = printable(why) or "they are not in the archive any more"
+            app.say(f"of events {first} to {last} only what the log has kept is in this: {what}")
+        damage = queue.damage
+        if damage is not None:
+            raise PartlyDone(
+                f"this goes as far as event {damage.offset}, where the log is damaged:"
+                f" {damage.why} in {damage.file} at byte {damage.position}; queuectl log repair"
+                " mends it"
+            )
