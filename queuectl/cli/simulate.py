@@ -199,7 +199,8 @@ def _assumptions(
         " each run takes as long as it did and ends as it did"
     )
     if plan.workers is not None:
-        yield f"{counted(plan.workers, 'worker')} with {counted(plan.slots or 1, 'slot')} each"
+        each = " each" if plan.workers > 1 else ""
+        yield f"{counted(plan.workers, 'worker')} with {counted(plan.slots or 1, 'slot')}{each}"
     else:
         slots = f", with {counted(plan.slots, 'slot')} each" if plan.slots else ""
         yield f"the workers that there were, when they were there{slots}"

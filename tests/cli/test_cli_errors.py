@@ -166,6 +166,7 @@ def test_all_of_a_kind_are_retried_at_once(spoilt: Shell) -> None:
     for words in (["retry"], ["dlq", "retry"], ["dlq", "purge"]):
         dry = spoilt.ok(*words, "--error", error, "--dry-run")
         assert sorted(dry.lines) == ["cat1", "cat2", "cat3"]
+    assert groups(spoilt)[fingerprint("LC_ALL=C cat /x", 1, CAT).id]["dead"] == 3
     answer = spoilt.ok("dlq", "retry", "--error", error, "--reason", "mounted")
     assert sorted(answer.lines) == ["cat1", "cat2", "cat3"]
     assert spoilt.history("cat2")[-1]["reason"] == "mounted"

@@ -31,7 +31,7 @@ DOCUMENTED = """
     enqueue | worker start | worker stop | worker list | status | list | show | logs | history
     proof |    wait | cancel | retry | dlq list | dlq retry | dlq purge | config set | config get
     config list | stats | log segments | log tail | log verify | log compact | log repair | doctor
-    queue list | queue pause | queue resume | errors | simulate | sql
+    queue list | queue pause | queue resume | errors | simulate | sql | report
 """
 
 
