@@ -123,6 +123,7 @@ def add(app: App, /, name: str, to: str, start: str, **given: Any) -> None:
 
     \b
       jsonl:DIRECTORY        files of JSON lines, each event in them exactly once
+      parquet:DIRECTORY      the same, each turned into Parquet when it is complete
       http://… or https://…  JSON lines in POST requests, under an Idempotency-Key
       otlp:URL               OpenTelemetry: a job is a trace, a run a span, an event a log record
       nats://… or tls://…    NATS JetStream: a message an event, with a Nats-Msg-Id

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -30,10 +31,20 @@ _encoder = msgspec.json.Encoder()
 def parquet(source: Source, views: Iterable[View], target: Target) -> None:
     """One Parquet file of one view."""
     (view,) = views
-    where = dialects.literal(target.making)
-    end = f") TO {where} (FORMAT parquet, USE_TMP_FILE false)"
     with _connected(":memory:", target) as connection:
-        _fill(connection, source, view, target, lambda query: f"COPY ({query}{end}")
+        _fill(connection, source, view, target, partial(_copy, target=target))
+
+
+def parquet_of_lines(path: str, target: Target) -> None:
+    """One Parquet file of the events in a file of JSON lines, with what these say of them."""
+    with _connected(":memory:", target) as connection:
+        lines = f"SELECT * FROM {dialects.read_json([path], EVENTS.columns)}"
+        connection.execute(_copy(_events_query(lines, show_env=True), target))
+
+
+def _copy(query: str, target: Target) -> str:
+    where = dialects.literal(target.making)
+    return f"COPY ({query}) TO {where} (FORMAT parquet, USE_TMP_FILE false)"
 
 
 def database(source: Source, views: Iterable[View], target: Target) -> None:
@@ -84,7 +95,7 @@ def _fill(connection: Any, source: Source, view: View, target: Target, make: Mak
             lines = (_encoder.encode_lines(rows) for rows in source.rows(view))
             query = f"SELECT * FROM {dialects.read_json([target.spool(lines)], view.columns)}"
             if view is EVENTS:
-                query = _events_query(query, source)
+                query = _events_query(query, show_env=source.show_env)
             run(connection, lambda: connection.execute(make(query)))
     finally:
         if pinned is not None:
@@ -97,7 +108,7 @@ def _from_files(connection: Any, source: Source, pinned: Pinned, make: Make) -> 
     def fill(check: Callable[[], None]) -> None:
         files = dialects.read_json(pinned.paths, EVENTS.columns)
         query = f"SELECT * FROM {files} WHERE type <> '{HEADER}' AND {_wanted(source)}"
-        statement = make(_events_query(query, source))
+        statement = make(_events_query(query, show_env=source.show_env))
         run(connection, lambda: connection.execute(statement), check)
 
     def progress(done: int, total: int) -> None:
@@ -120,13 +131,13 @@ def _wanted(source: Source) -> str:
     return " AND ".join(conditions)
 
 
-def _events_query(lines: str, source: Source) -> str:
+def _events_query(lines: str, *, show_env: bool) -> str:
     """The table of events from their lines."""
     columns = {key.name: dialects.filled(key) for key in EVENTS.columns}
     # `error()` in a CASE would say it better, but beside it DuckDB does not keep the order of rows.
     known = dialects.listed([*schema.event_types(), HEADER])
     columns["type"] = f"type::ENUM({known})::VARCHAR AS type"
-    if not source.show_env:
+    if not show_env:
         columns["env"] = "list_transform(env, lambda pair: split_part(pair, '=', 1)) AS env"
     return f"SELECT {', '.join(columns.values())} FROM ({lines})"
 

@@ -25,59 +25,41 @@ _LOCK = "LOCK"
 _NAME_BYTES = 256
 _LINE_BYTES_MAX = 1 << 21
 _OFFSET = re.compile(rb'\{"offset":([0-9]+),')
-
-_SCHEME = "jsonl:"
 DEFAULTS = {"send_events": 0, "send_bytes": 4 << 20, "file_events": 0, "file_bytes": 64 << 20}
 
 
 def checked(sink: Sink, host: Host) -> Sink:
     """Raises `Invalid` for what is not a directory, or could not become one."""
-    address = sink.to.removeprefix(_SCHEME)
+    kind, _, address = sink.to.partition(":")
     if not address:
         raise Invalid(f"--to {sink.to}: name a directory behind it")
     path = os.path.abspath(os.path.join(host.directory(), os.path.expanduser(address)))
     if not host.exists(os.path.dirname(path)):
         raise Invalid(f"{os.path.dirname(path)} is not there: make it first, or name another")
-    return replace(sink, to=_SCHEME + path)
+    return replace(sink, to=f"{kind}:{path}")
 
 
 def outlet(opening: Opening) -> Files:
     """Raises what `Files` does."""
-    sink = opening.sink
-    return Files(
-        sink.to.removeprefix(_SCHEME),
-        opening.host,
-        log=opening.log,
-        cursor=opening.cursor,
-        events_max=sink.file_events,
-        bytes_max=sink.file_bytes,
-    )
+    return Files(opening)
 
 
 class Files:
-    """The files in one directory, which is made if it is not there.
+    """The files in one directory, which is made if it is not there."""
 
-    `cursor` is the last event that is known to be in them for good; `events_max` (0: any number)
-    and `bytes_max` bound each file, unless a single event is longer.
-    """
+    suffixes: tuple[str, ...] = (".jsonl",)
+    """How the names end of what is put there."""
 
-    def __init__(
-        self,
-        directory: str,
-        host: Host,
-        *,
-        log: str,
-        cursor: int,
-        events_max: int,
-        bytes_max: int,
-    ) -> None:
+    def __init__(self, opening: Opening) -> None:
         """Raises `Unavailable` where somebody else is at it, `Refused` where it is for something
         else, and `OSError`."""
-        self._shelf = Shelf(directory, ".jsonl", host)
-        self._directory = directory
-        self._host = host
-        self._events_max = events_max
-        self._bytes_max = bytes_max
+        self._directory = opening.sink.to.partition(":")[2]
+        self._host = opening.host
+        self._shelf = Shelf(self._directory, self.suffixes[0], self._host)
+        self._events_max = opening.sink.file_events
+        """So many events at most are in a file (0: any number) …"""
+        self._bytes_max = opening.sink.file_bytes
+        """… and so many bytes, unless a single event has more."""
         self._first = 0
         """The file that is written to; 0 while there is none …"""
         self._fd = -1
@@ -89,8 +71,8 @@ class Files:
         """… and how many bytes it has."""
         self._lock = -1
         try:
-            self._claim(log)
-            self._find(cursor)
+            self._claim(opening.log)
+            self._find(opening.cursor)
         except BaseException:
             self.close()
             raise
@@ -109,7 +91,7 @@ class Files:
         if host.make_directory(directory):
             host.sync_directory(os.path.dirname(directory))
         path = os.path.join(directory, _LOCK)
-        if not host.exists(path) and self._shelf.list():
+        if not host.exists(path) and any(map(self._is_ours, host.names(directory))):
             raise Refused(f"{directory} has files that queuectl did not put there: name another")
         lock = host.hold(path)
         if lock is None:
@@ -122,6 +104,9 @@ class Files:
             host.sync_directory(directory)
         elif owner != log:
             raise Refused(f"{directory} holds what another log had shipped: name another")
+
+    def _is_ours(self, name: str) -> bool:
+        return name.endswith(self.suffixes)
 
     # ---- where it stands
 
@@ -163,9 +148,11 @@ class Files:
 
     def send(self, shipment: Shipment) -> None:
         """Return once all of it is on disk. Raises `Refused` where something else is there."""
+        self._write(Stretch(shipment.first, shipment.last - shipment.first + 1, shipment.data))
+
+    def _write(self, rest: Stretch) -> None:
         if self._fd >= 0 and not self._host.is_at(self._path, self._host.identity(self._fd)):
             self._leave()  # whoever wanted it has taken it away
-        rest = Stretch(shipment.first, shipment.last - shipment.first + 1, shipment.data)
         while rest.events:
             some = self._fitting(rest) if self._fd >= 0 else 0
             if not some:

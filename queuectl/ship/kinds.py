@@ -19,6 +19,7 @@ from queuectl.ship.sink import Opening, Outlet
 # Imported when one is asked for: some need what takes long to load, or is not installed.
 _MODULES = {
     "jsonl": "files",
+    "parquet": "parquet",
     "http": "http",
     "https": "http",
     "otlp": "otlp",
@@ -27,7 +28,15 @@ _MODULES = {
     "exec": "command",
 }
 FORMS = (
-    *("jsonl:DIRECTORY", "http://…", "https://…", "otlp:URL", "nats://…", "tls://…"),
+    *(
+        "jsonl:DIRECTORY",
+        "parquet:DIRECTORY",
+        "http://…",
+        "https://…",
+        "otlp:URL",
+        "nats://…",
+        "tls://…",
+    ),
     "exec:COMMAND",
 )
 _EVERY = {"show_env": False, "max_lag_ms": 0, "max_held_bytes": 0}

@@ -51,7 +51,7 @@ def status(shell: Shell, name: str) -> dict[str, Any]:
         ("new-a --to jsonl:out", "no name for a sink"),
         (f"{'a' * 65} --to jsonl:out", "no name for a sink"),
         ("a", "Missing option '--to'"),
-        ("a --to out", "no such kind of sink is known; it is one of jsonl:DIRECTORY, http"),
+        ("a --to out", "no such kind of sink is known; it is one of jsonl:DIRECTORY, parquet"),
         ("a --to ftp://host/", "no such kind of sink"),
         ("a --to jsonl:", "name a directory"),
         ("a --to jsonl:missing/out", "missing is not there"),
