@@ -24,10 +24,12 @@ from bench.calling import call_ms
 from bench.measure import Pair, Result, Row, Run, alternate, queuectl, seconds
 from queuectl import Queue
 from queuectl.domain.job import FINISHED, Job
+from queuectl.engines.file import FileLog
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.projections import snapshot
-from queuectl.projections.snapshot import Snapshot
+from queuectl.projections.snapshot import PAST, Head, Snapshot
+from queuectl.projections.state import State
 
 _SOME = "some"
 _FINISHED = "finished"
@@ -256,6 +258,44 @@ def _history(run: Run) -> Result:
     return Result(pairs, f"{_words(root)}, {sum(map(os.path.getsize, log)) / 1e6:,.0f} MB")
 
 
+def _middle(run: Run) -> Result:
+    root = _root(run, _FINISHED)
+    with Queue(root, create=False) as queue:
+        queue.past.keep()
+        middle = queue.log.head() // 2
+    ours = queuectl("--data", root, "status", "--at", str(middle))
+    program = "import sys; from bench import scale; scale._replay(sys.argv[1], int(sys.argv[2]))"
+    replay = [sys.executable, "-c", program, root, str(middle)]
+    for warm in (ours, replay):
+        call_ms(warm)
+    pairs = alternate(run.times(15, 3), lambda: call_ms(ours), lambda: call_ms(replay))
+    tail = middle - _before(root, middle).offset
+    return Result(pairs, f"{_words(root)}; event {middle:,}, {tail:,} after the nearest snapshot")
+
+
+def _before(root: str, offset: int) -> Head:
+    """What the nearest snapshot of the past says."""
+    home = Home(root)
+    names = [name for name in os.listdir(home.past) if name.startswith(PAST)]
+    name = max(name for name in names if int(name[len(PAST) :].partition("-")[0]) <= offset)
+    head = snapshot.read_head(os.path.join(home.past, name), Host())
+    assert head is not None
+    return head
+
+
+def _replay(root: str, offset: int) -> None:
+    """Fold what lies between the nearest snapshot and `offset`, and count the jobs."""
+    home, host = Home(root), Host()
+    log = FileLog(home.log, host, archive=home.archive)
+    state = State(Snapshot(_before(root, offset), home.past, host), log)
+    state.jobs.load_live()
+    for events in log.read_originals(state.offset):
+        state.apply([event for event in events if event.offset <= offset])
+        if events[-1].offset >= offset:
+            break
+    assert sum(state.counts.values())
+
+
 def _disk(run: Run) -> Result:
     root = _root(run, _FINISHED)
     jobs = _finished_jobs(run)
@@ -313,6 +353,15 @@ ROWS = [
         3,
         False,
         _history,
+    ),
+    Row(
+        "scale-status-at",
+        "one `queuectl status --at` process, the middle of a log of 3,000,000 events",
+        "a process that folds the tail from the nearest snapshot of the past",
+        "ms",
+        1.2,
+        False,
+        _middle,
     ),
     Row(
         "scale-memory",

@@ -26,6 +26,7 @@ class Home:
         self.cursors = os.path.join(self.root, "cursors")
         self.sinks = os.path.join(self.root, "sinks")
         self.snapshots = os.path.join(self.root, "snapshots")
+        self.past = os.path.join(self.snapshots, "past")
 
     def make(self, host: Host) -> None:
         """Make what is not there yet; raises what `check` does, and `OSError`."""

@@ -7,6 +7,8 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from itertools import takewhile
 from types import TracebackType
 from typing import Self
 
@@ -15,25 +17,87 @@ from queuectl.domain.job import Job
 from queuectl.engines.file import FileLog
 from queuectl.engines.file.pinning import Pinned, pin
 from queuectl.engines.tables import Spoiled
-from queuectl.errors import Compacted, Damaged, QueuectlError
+from queuectl.errors import Compacted, Damaged, Invalid, QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Log, Missing, ignored
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.projections import runs, snapshot
+from queuectl.projections.past import LAST, Moment, Past, Progress, unseen
 from queuectl.projections.runs import Run
 from queuectl.projections.snapshot import Snapshot
 from queuectl.projections.state import State
 
 _MANY_EVENTS = 5_000
 """To fold so many takes longer than to keep a snapshot of what came of them."""
-
-
 _ROWS_MAX = 100_000
 """Some 100 MB of jobs."""
 
 
-class QueueView:
+class View:
+    """What can be asked of all projections, as of one moment or another."""
+
+    host: Host
+    home: Home
+    log: Log
+    known: State
+    """All projections as of the last look, for who looks often and knows when."""
+
+    @property
+    def state(self) -> State:
+        """All projections as of the moment that is looked at."""
+        return self.known
+
+    def get(self, job: str) -> Job:
+        """The job with this id, or whose id alone starts so. Raises `NotFound` or `Invalid`."""
+        return self.state.jobs.named(job)
+
+    def jobs(
+        self,
+        *,
+        states: Iterable[str] = (),
+        queues: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        where: Callable[[Job], bool] | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Job]:
+        """Jobs in the order they were enqueued, or the newest first; an empty filter lets every
+        job through, and `where` those for which it is true."""
+        return self.state.jobs.select(
+            states=states, queues=queues, tags=tags, where=where, reverse=newest_first
+        )
+
+
+class PastView(View):
+    """A job queue as it was at an earlier moment."""
+
+    def __init__(self, queue: QueueView, state: State, at: instants.Instant, lost: int) -> None:
+        self.host = queue.host
+        self.home = queue.home
+        self.log = queue.log
+        self.known = state
+        self._at = at
+        self.lost = lost
+        """The last event of which the original is lost: jobs that had begun before it and were
+        forgotten since are missing."""
+
+    def now(self) -> instants.Instant:
+        """The moment that is looked at."""
+        return self._at
+
+    def is_alive(self, worker: str) -> bool | None:
+        """Nobody knows: a log does not say when a process was killed."""
+        return None
+
+    def runs(self, job: Job) -> list[Run]:
+        """The runs of a job that there was, oldest first, over all its rounds."""
+        first, last = job.spec.offset, job.offset
+        events = takewhile(lambda event: event.offset <= last, self.log.read_about(job.id))
+        told = itertools.chain.from_iterable(runs.of([[e for e in events if e.offset >= first]]))
+        return sorted(told, key=lambda run: run.token)
+
+
+class QueueView(View):
     """A job queue in one data directory, to look at.
 
     `create=False` refuses to make one where there is none (`NotFound`); None makes it with the
@@ -64,7 +128,6 @@ class QueueView:
             log = FileLog(self.home.log, self.host, archive=self.home.archive)
         self.log = log
         self.known = self._first_look()
-        """All projections as of the last look, for who looks often and knows when."""
         self._read = 0
         """How many events had to be folded in."""
 
@@ -170,24 +233,32 @@ class QueueView:
             except Compacted:
                 self.known.begin_anew()
 
-    def get(self, job: str) -> Job:
-        """The job with this id, or whose id alone starts so. Raises `NotFound` or `Invalid`."""
-        return self.state.jobs.named(job)
+    def at(self, moment: Moment, progress: Progress = unseen) -> PastView:
+        """The queue as it was at that moment; what was purged since is there.
 
-    def jobs(
-        self,
-        *,
-        states: Iterable[str] = (),
-        queues: Iterable[str] = (),
-        tags: Iterable[str] = (),
-        where: Callable[[Job], bool] | None = None,
-        newest_first: bool = False,
-    ) -> Iterator[Job]:
-        """Jobs in the order they were enqueued, or the newest first; an empty filter lets every
-        job through, and `where` those for which it is true."""
-        return self.state.jobs.select(
-            states=states, queues=queues, tags=tags, where=where, reverse=newest_first
-        )
+        `progress` hears (events folded, in all). Raises `Invalid` where the log had not begun, or
+        has not got there yet.
+        """
+        head = self.log.head()
+        if moment.offset < LAST and moment.offset > head:
+            raise Invalid(f"that has not happened yet: the last event is {head}")
+        if self.now() < moment.at < instants.LATEST:
+            # The clock may have been set back since the last event.
+            last = [events[-1].at for events in self.log.read(max(0, head - 1))]
+            if not last or last[0] < moment.at:
+                raise Invalid(f"that is in the future: it is {self.now()} now")
+        state, lost = self.past.state(moment, progress)
+        if not state.offset:
+            first = next((events[0] for events in self.log.read_originals()), None)
+            began = f"the log begins at {first.at}" if first else "the log is empty"
+            raise Invalid(f"nothing had happened by then: {began}")
+        at = moment.at if moment.at < instants.LATEST else state.statistics.last_at
+        return PastView(self, state, at, lost)
+
+    @cached_property
+    def past(self) -> Past:
+        """Where to look for what was."""
+        return Past(self.log, self.home.past if self._has_home else "", self.host)
 
     def history(self, job: str, missing: Missing = ignored) -> list[v.Event]:
         """Every event about the job with exactly this id, oldest first; also a purged one's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from queuectl.cli import completion
+from queuectl.cli.moments import Named, at_option, look
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App, DefaultGroup
 from queuectl.domain import settings as rules
@@ -86,22 +87,26 @@ def get_value(app: App, key: str | None, as_json: bool) -> None:
     epilog="""\b
 Examples:
   queuectl config list
+  queuectl config list --at 2h
   queuectl config list --json | jq -r .timeout""",
 )
+@at_option
 @json_option
 @pass_app
-def list_settings(app: App, as_json: bool) -> None:
+def list_settings(app: App, at: Named | None, as_json: bool) -> None:
     """Print all settings."""
-    _print_all(_settings(app), as_json)
+    _print_all(_settings(app, at), as_json)
 
 
-def _settings(app: App) -> rules.Settings:
+def _settings(app: App, at: Named | None = None) -> rules.Settings:
     """The settings in force; the defaults where there is no queue yet."""
     try:
-        with app.open() as queue:
+        with look(app, at) as queue:
             settings: rules.Settings = queue.state.settings
             return settings
     except NotFound:
+        if at is not None:
+            raise
         return rules.Settings()
 
 

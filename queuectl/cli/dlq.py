@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from queuectl.cli.moments import Named, at_option, look
 from queuectl.cli.parameters import (
     bulk,
     filters,
@@ -43,6 +44,7 @@ Examples:
 )
 @filters
 @limit_option
+@at_option
 @json_option
 @pass_app
 def list_dead(
@@ -51,10 +53,11 @@ def list_dead(
     tags: tuple[str, ...],
     error: str,
     limit: int,
+    at: Named | None,
     as_json: bool,
 ) -> None:
     """List dead jobs, the newest first, with why they died."""
-    with app.open() as queue:
+    with look(app, at) as queue:
         shown, more = newest(queue, limit, states=_DEAD, queues=queues, tags=tags, error=error)
         if as_json:
             from queuectl.cli.documents import emit, job_document

@@ -121,7 +121,7 @@ def _seconds(ms: int | None) -> float | None:
     return None if ms is None else ms / 1000
 
 
-def worker_document(row: WorkerRow, *, alive: bool) -> dict[str, Any]:
+def worker_document(row: WorkerRow, *, alive: bool | None) -> dict[str, Any]:
     return {
         "id": row.id,
         "host": row.host,

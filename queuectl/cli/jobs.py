@@ -15,6 +15,7 @@ from queuectl.cli.documents import (
     event_document,
     job_document,
 )
+from queuectl.cli.moments import Named, at_option, look
 from queuectl.cli.parameters import (
     STATE,
     filters,
@@ -41,11 +42,13 @@ from queuectl.quantities import format_duration
 Examples:
   queuectl list --state failed --state dead
   queuectl list -s running
+  queuectl list --at 2026-11-22T09:00:00Z
   queuectl list --queue import --limit 0 --json | jq -r '.[].id'""",
 )
 @click.option("-s", "--state", "states", multiple=True, type=STATE, help="Only jobs in this state.")
 @filters
 @limit_option
+@at_option
 @json_option
 @jsonl_option
 @pass_app
@@ -56,6 +59,7 @@ def list_jobs(
     tags: tuple[str, ...],
     error: str,
     limit: int,
+    at: Named | None,
     as_json: bool,
     as_jsonl: bool,
 ) -> None:
@@ -64,7 +68,7 @@ def list_jobs(
     States: pending, processing (running, active), completed (done, succeeded), failed (waits for
     its retry), dead (dlq), cancelled.
     """
-    with app.open() as queue:
+    with look(app, at) as queue:
         shown, more = newest(queue, limit, states=states, queues=queues, tags=tags, error=error)
         if as_json:
             emit([job_document(job) for job in shown])
@@ -110,15 +114,17 @@ def _when(job: Job, now: instants.Instant) -> str:
     epilog="""\b
 Examples:
   queuectl show job1
+  queuectl show job1 --at 8812
   queuectl show 01k9 --json | jq .attempts_made"""
 )
 @click.argument("name", metavar="ID", shell_complete=completion.jobs)
 @click.option("--show-env", is_flag=True, help="Show the values given with --env, too.")
+@at_option
 @json_option
 @pass_app
-def show(app: App, name: str, show_env: bool, as_json: bool) -> None:
+def show(app: App, name: str, show_env: bool, at: Named | None, as_json: bool) -> None:
     """Show one job and its runs. The start of an id is enough."""
-    with app.open() as queue:
+    with look(app, at) as queue:
         job = queue.get(name)
         runs = queue.runs(job)
         document = job_document(job, show_env=show_env)

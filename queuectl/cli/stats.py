@@ -9,6 +9,7 @@ import click
 
 from queuectl import instants
 from queuectl.cli.documents import emit, percentiles
+from queuectl.cli.moments import Named, at_option, look
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import columns, seconds, shorten
@@ -32,14 +33,15 @@ Examples:
 @click.option(
     "--by", type=click.Choice(list(_GROUPS)), help="One line each, by the last run of jobs."
 )
+@at_option
 @json_option
 @pass_app
-def stats(app: App, by: str | None, as_json: bool) -> None:
+def stats(app: App, by: str | None, at: Named | None, as_json: bool) -> None:
     """Show totals, throughput, times, and how much fails.
 
     Waiting is from the moment a job could have run to its start.
     """
-    with app.open() as queue:
+    with look(app, at) as queue:
         if by is not None:
             _by_group(queue, by, as_json)
             return

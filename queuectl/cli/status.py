@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from queuectl.cli.moments import Named, at_option, look
 from queuectl.cli.parameters import DURATION, json_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import counted, state_name
 from queuectl.domain import settings as rules
+from queuectl.errors import Invalid
 
 
 @click.command(
@@ -19,17 +21,21 @@ from queuectl.domain import settings as rules
 Examples:
   queuectl status
   queuectl status --json | jq .jobs.pending
+  queuectl status --at 2h
   queuectl status --watch"""
 )
+@at_option
 @json_option
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
 @click.option(
     "--interval", type=DURATION, default="1s", show_default=True, help="How often to --watch."
 )
 @pass_app
-def status(app: App, as_json: bool, watch: bool, interval: int) -> None:
+def status(app: App, at: Named | None, as_json: bool, watch: bool, interval: int) -> None:
     """Show jobs by state, workers and settings."""
-    with app.open() as queue:
+    if at is not None and watch:
+        raise Invalid("--at is one moment and --watch goes on: not both")
+    with look(app, at) as queue:
         while True:
             if as_json:
                 _emit(queue)

@@ -14,6 +14,8 @@ from queuectl.cli.text import ago, columns, counted, seconds, shorten
 from queuectl.errors import Invalid, WaitTimedOut
 
 _STOP_POLL_S = 0.02
+_LIVES = {True: "running", False: "dead", None: "started"}
+"""By whether it lives; of one in the past nobody knows."""
 
 
 class _WorkerGroup(DefaultGroup):
@@ -201,7 +203,7 @@ def describe(queue: Any, rows: list[Any]) -> str:
         lines.append(
             (
                 row.id,
-                "stopping" if alive and row.stop_requested else "running" if alive else "dead",
+                "stopping" if row.stop_requested and alive is not False else _LIVES[alive],
                 f"{len(jobs)}/{row.slots}",
                 f"{shorten(row.host, 20)}:{row.pid}",
                 ago(instants.between_ms(row.heartbeat_at, now)),

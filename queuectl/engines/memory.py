@@ -49,6 +49,9 @@ class MemoryLog:
     def read_originals(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[Event]]:
         return self.read(after)
 
+    def imprint(self, offset: int) -> str:
+        return ""
+
     def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
         for events in self.read():
             yield from (event for event in events if getattr(event, "job", None) == job)

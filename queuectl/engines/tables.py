@@ -5,7 +5,8 @@ checksum, so that a spoiled table is noticed before anything of it is believed. 
 a row is nor where the truth is kept.
 
 A file is blocks of rows, blocks of names, an index of both, and a footer that tells where the index
-is. A row is a line `[number,value]` of JSON, a name a line `name<TAB>number`; both are sorted.
+is. A row is a line `[number,value]` of JSON, a name a line `name<TAB>number`; both are sorted. The
+blocks of a packed table are compressed, each for itself.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from heapq import merge
 from itertools import count, groupby
 from operator import attrgetter, itemgetter
 from typing import NamedTuple, TypeVar
-from zlib import crc32
+from zlib import compress, crc32, decompress, error
 
 import msgspec
 
@@ -31,6 +32,8 @@ _BLOCKS_KEPT = 64
 _FOOTER_BYTES = 64
 _FOOTER = (10, 10, 16)
 """The bases of the figures in the footer: where the index is, its size, its checksum."""
+_LEVEL = 1
+"""The higher ones take several times as long, and gain a third."""
 _NUMBER = re.compile(rb"\t([0-9]+)\n")
 
 
@@ -52,6 +55,7 @@ class _Index(msgspec.Struct):
     count: int
     gone: list[int]
     """Numbers whose rows in older tables do not count any more; rising."""
+    packed: bool = False
 
 
 class Entry(NamedTuple):
@@ -69,9 +73,10 @@ _first = attrgetter("first")
 class _Writer:
     """Appends lines to a file, block by block."""
 
-    def __init__(self, host: Host, fd: int) -> None:
+    def __init__(self, host: Host, fd: int, packed: bool) -> None:
         self._host = host
         self._fd = fd
+        self._packed = packed
         self.position = 0
         self._synced = 0
 
@@ -95,6 +100,8 @@ class _Writer:
 
     def _block(self, first: int | str, pieces: list[bytes]) -> _Block:
         data = b"".join(pieces)
+        if self._packed:
+            data = compress(data, _LEVEL)
         block = _Block(first, self.position, len(data), crc32(data))
         self.write(data)
         return block
@@ -118,6 +125,8 @@ def write(
     rows: Iterable[Entry],
     names: Iterable[tuple[str, int]],
     gone: Collection[int] = (),
+    *,
+    packed: bool = False,
 ) -> None:
     """Make a table, durably but for its name. Raises `OSError`; then no file is left.
 
@@ -125,7 +134,7 @@ def write(
     """
     fd = host.create(path)
     try:
-        writer = _Writer(host, fd)
+        writer = _Writer(host, fd, packed)
         written = 0
 
         def lines() -> Iterator[tuple[int, bytes]]:
@@ -136,7 +145,7 @@ def write(
 
         row_blocks = writer.blocks(lines())
         name_blocks = writer.blocks((name, b"%s\t%d\n" % (name.encode(), n)) for name, n in names)
-        index = msgspec.json.encode(_Index(row_blocks, name_blocks, written, sorted(gone)))
+        index = msgspec.json.encode(_Index(row_blocks, name_blocks, written, sorted(gone), packed))
         footer = b"%020d %020d %08x" % (writer.position, len(index), crc32(index))
         writer.write(index + footer.ljust(_FOOTER_BYTES - 1) + b"\n")
         host.fsync(fd)
@@ -187,6 +196,13 @@ class Table:
             raise Spoiled(f"{self.path}: byte {position} and the {size} after it do not verify")
         return data
 
+    def _lines(self, block: _Block) -> bytes:
+        data = self._read(block.position, block.size, block.crc)
+        try:
+            return decompress(data) if self._index.packed else data
+        except error:
+            raise Spoiled(f"{self.path}: byte {block.position} does not decompress") from None
+
     def close(self) -> None:
         self._host.close(self._fd)
 
@@ -232,7 +248,7 @@ class Table:
         """The lines of a block, each with a newline on both sides."""
         data = self._kept.get(block.position)
         if data is None:
-            data = b"\n" + self._read(block.position, block.size, block.crc)
+            data = b"\n" + self._lines(block)
             if len(self._kept) >= _BLOCKS_KEPT:
                 self._kept.clear()
             self._kept[block.position] = data
@@ -240,15 +256,14 @@ class Table:
 
     def row_blocks(self) -> Iterator[bytes]:
         """All rows, rising, in pieces of whole lines."""
-        for block in self._index.rows:
-            yield self._read(block.position, block.size, block.crc)
+        yield from map(self._lines, self._index.rows)
 
     def entries(self, *, newest_first: bool = False) -> Iterator[Entry]:
         """All rows and those that are gone, by number."""
         gone = iter(sorted(self.gone, reverse=newest_first))
         next_gone = next(gone, None)
         for block in reversed(self._index.rows) if newest_first else self._index.rows:
-            lines = self._read(block.position, block.size, block.crc).split(b"\n")
+            lines = self._lines(block).split(b"\n")
             lines.pop()
             for line in reversed(lines) if newest_first else lines:
                 number = _number_of(line)
@@ -263,7 +278,7 @@ class Table:
     def numbers(self) -> Iterator[int]:
         """The numbers of all rows, in the order of their names."""
         for block in self._index.names:
-            lines = self._read(block.position, block.size, block.crc)
+            lines = self._lines(block)
             yield from map(int, _NUMBER.findall(lines))
 
     def names(self, start: str = "") -> Iterator[tuple[str, int]]:
@@ -271,7 +286,7 @@ class Table:
         blocks = self._index.names
         at = max(0, bisect_right(blocks, start, key=_first) - 1)
         for block in blocks[at:]:
-            lines = self._read(block.position, block.size, block.crc).decode().split("\n")
+            lines = self._lines(block).decode().split("\n")
             for line in lines[:-1]:
                 name, _, number = line.partition("\t")
                 if name >= start:

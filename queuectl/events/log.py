@@ -71,6 +71,10 @@ class Log(Protocol):
         comes instead: with what stands there for what is gone.
         """
 
+    def imprint(self, offset: int) -> str:
+        """What the events up to `offset` are known by: as long as this says the same,
+        `read_originals` gives the same of them. Empty where that cannot be said."""
+
     def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
         """The durable events about one job, oldest first, without decoding the others.
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Rises whenever the meaning of what is kept changes."""
+PAST = "head-"
+"""Begins the name of the head of a snapshot of the past; what follows it begins with its offset."""
 _HEAD_BYTES_MAX = 1 << 26
 _LOADS_MAX = 5
 _FANOUT = 4
@@ -64,6 +66,8 @@ class Head(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The table of the jobs that are not over."""
     finished: list[str]
     """The tables of those that are, from the newest to the oldest."""
+    lost: int = 0
+    """Of one of the past: the last event whose original was not there to be folded in."""
 
 
 _head_decoder = msgspec.json.Decoder(Head)
@@ -181,7 +185,7 @@ def _head_path(home: Home) -> str:
 def load(home: Home, host: Host) -> Snapshot | None:
     """The snapshot that lies there; None where there is none that can be used."""
     for _ in range(_LOADS_MAX):
-        head = _read_head(home, host)
+        head = read_head(_head_path(home), host)
         if head is None:
             return None
         try:
@@ -191,9 +195,10 @@ def load(home: Home, host: Host) -> Snapshot | None:
     return None
 
 
-def _read_head(home: Home, host: Host) -> Head | None:
+def read_head(path: str, host: Host) -> Head | None:
+    """What a published head says; None where there is none that can be used."""
     try:
-        fd = host.open(_head_path(home), os.O_RDONLY)
+        fd = host.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:
@@ -227,34 +232,61 @@ def save(state: State, bookmark: str, home: Home, host: Host) -> bool:
     if lock is None:
         return False
     try:
-        there = _read_head(home, host)
+        there = read_head(_head_path(home), host)
         if there is not None and there.offset != state.replaces:
             return False
-        state.load_live()
-        # In the names of all that is made for it: no name twice, not even after a crash.
-        mark = f"{state.offset:020d}-{host.random(4).hex()}"
-        try:
-            head = _write_tables(state, mark, bookmark, home, host)
-            _publish(head, mark, home, host)
-        except (OSError, Spoiled):
-            # Else a full disk would be fuller after every try.
-            _remove(home, host, lambda name: mark in name)
-            raise
+        head = write(state, bookmark, home.snapshots, host)
         _remove_others(head, home, host)
         return True
     finally:
         host.close(lock)
 
 
-def _write_tables(state: State, mark: str, bookmark: str, home: Home, host: Host) -> Head:
+def write(
+    state: State,
+    bookmark: str,
+    directory: str,
+    host: Host,
+    *,
+    lost: int | None = None,
+) -> Head:
+    """Write `state` down as `HEAD`; or as one of the past, for which `lost` is given. Those stand
+    beside each other, each with what has ended since the one before, and packed, as they are
+    hardly ever read.
+
+    Raises `OSError` and `Spoiled`; then no file is left.
+    """
+    state.load_live()
+    # In the names of all that is made for it: no name twice, not even after a crash.
+    mark = f"{state.offset:020d}-{host.random(4).hex()}"
+    try:
+        head = _write_tables(state, mark, bookmark, directory, host, lost)
+        name = "HEAD" if lost is None else f"{PAST}{mark}"
+        _publish(head, mark, os.path.join(directory, name), host)
+    except (OSError, Spoiled):
+        # Else a full disk would be fuller after every try.
+        remove(directory, host, lambda name: mark in name)
+        raise
+    return head
+
+
+def _write_tables(
+    state: State, mark: str, bookmark: str, directory: str, host: Host, lost: int | None
+) -> Head:
     base = state.jobs.base
     since = base.offset if base is not None else 0
     rows = sorted(state.jobs.rows.values(), key=lambda job: job.spec.offset)
     live = [job for job in rows if job.live]
     ended = [job for job in rows if not job.live and job.offset > since]
-    _write(host, home, f"live-{mark}", live)
+    _write(host, directory, f"live-{mark}", live, packed=lost is not None)
     gone = [number for number in state.jobs.hidden if number <= since]
-    finished = _add_finished(host, home, f"finished-{mark}", ended, gone, base)
+    finished = list(base.head.finished) if base is not None else []
+    if ended or gone:
+        name = f"finished-{mark}"
+        _write(host, directory, name, ended, gone, packed=lost is not None)
+        finished.insert(0, name)
+        if lost is None:
+            finished = _merge(host, directory, finished, base)
     return Head(
         version=__version__,
         offset=state.offset,
@@ -268,54 +300,55 @@ def _write_tables(state: State, mark: str, bookmark: str, home: Home, host: Host
         held=[job.id for job in live if job.held],
         live=f"live-{mark}",
         finished=finished,
+        lost=lost or 0,
     )
 
 
-def _write(host: Host, home: Home, name: str, jobs: list[Job], gone: Collection[int] = ()) -> None:
+def _write(
+    host: Host,
+    directory: str,
+    name: str,
+    jobs: list[Job],
+    gone: Collection[int] = (),
+    *,
+    packed: bool,
+) -> None:
     tables.write(
         host,
-        os.path.join(home.snapshots, name),
+        os.path.join(directory, name),
         (tables.entry(job.spec.offset, _encode(job)) for job in jobs),
         sorted((job.id, job.spec.offset) for job in jobs),
         gone,
+        packed=packed,
     )
 
 
-def _add_finished(
-    host: Host,
-    home: Home,
-    name: str,
-    jobs: list[Job],
-    gone: Collection[int],
-    base: Snapshot | None,
-) -> list[str]:
-    """Add a table of jobs that are over, and merge it with those it is not much shorter than."""
-    names = list(base.head.finished) if base is not None else []
-    older = base.finished_tables if base is not None else []
-    if not jobs and not gone:
-        return names
-    _write(host, home, name, jobs, gone)
-    together = [Table(host, os.path.join(home.snapshots, name))]
+def _merge(host: Host, directory: str, names: list[str], base: Snapshot | None) -> list[str]:
+    """Merge the first of these tables with those of `base` it is not much shorter than; returns
+    what stands in their place."""
+    name = names[0]
+    together = [Table(host, os.path.join(directory, name))]
     size = len(together[0])
-    for table in older:
+    for table in base.finished_tables if base is not None else ():
         if len(table) > _FANOUT * size:
             break
         together.append(table)
         size += len(table)
     try:
-        left = names[len(together) - 1 :]
+        left = names[len(together) :]
         if len(together) > 1:
             name = f"{name}-merged"
-            path = os.path.join(home.snapshots, name)
+            path = os.path.join(directory, name)
             tables.write_merged(host, path, together, last=not left)
     finally:
         together[0].close()
     return [name, *left]
 
 
-def _publish(head: Head, mark: str, home: Home, host: Host) -> None:
+def _publish(head: Head, mark: str, path: str, host: Host) -> None:
     text = _encode(head)
-    temporary = os.path.join(home.snapshots, f"HEAD-{mark}")
+    directory = os.path.dirname(path)
+    temporary = os.path.join(directory, f"new-{mark}")
     fd = host.create(temporary)
     try:
         host.write_all(fd, b"%08x\n%s" % (crc32(text), text))
@@ -323,21 +356,22 @@ def _publish(head: Head, mark: str, home: Home, host: Host) -> None:
     finally:
         host.close(fd)
     # The tables' names first: a head whose tables are not there is worth nothing.
-    host.sync_directory(home.snapshots)
-    host.rename(temporary, _head_path(home))
+    host.sync_directory(directory)
+    host.rename(temporary, path)
 
 
 def _remove_others(head: Head, home: Home, host: Host) -> None:
     """Remove what a published head does not name. Who reads those tables still has them open."""
-    kept = {"LOCK", "HEAD", head.live, *head.finished}
+    kept = {"LOCK", "HEAD", os.path.basename(home.past), head.live, *head.finished}
     try:
         # Until the new head is durable, the old one may come back and want its tables.
         host.sync_directory(home.snapshots)
     finally:
-        _remove(home, host, lambda name: name not in kept)
+        remove(home.snapshots, host, lambda name: name not in kept)
 
 
-def _remove(home: Home, host: Host, wanted: Callable[[str], bool]) -> None:
-    for name in host.names(home.snapshots):
+def remove(directory: str, host: Host, wanted: Callable[[str], bool]) -> None:
+    """Remove files by their names."""
+    for name in host.names(directory):
         if wanted(name):
-            host.unlink(os.path.join(home.snapshots, name))
+            host.unlink(os.path.join(directory, name))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
 
 from queuectl.domain import settings as rules
 from queuectl.domain.evolve import ADVANCE
@@ -11,12 +12,19 @@ from queuectl.domain.settings import Settings
 from queuectl.engines.tables import Spoiled
 from queuectl.errors import Compacted
 from queuectl.events import vocabulary as v
-from queuectl.events.log import Log
 from queuectl.projections.jobs import JobTable
 from queuectl.projections.ready import ReadyIndex
 from queuectl.projections.snapshot import Snapshot
 from queuectl.projections.statistics import Statistics
 from queuectl.projections.workers import Workers
+
+
+class Source(Protocol):
+    """What a fold needs of a log."""
+
+    def read(self, after: int = 0) -> Iterator[list[v.Event]]: ...
+
+    def compactions(self) -> int: ...
 
 
 class State:
@@ -28,7 +36,7 @@ class State:
     """
 
     def __init__(
-        self, base: Snapshot | None = None, log: Log | None = None, *, replaces: int = 0
+        self, base: Snapshot | None = None, log: Source | None = None, *, replaces: int = 0
     ) -> None:
         """`log` is what is folded in again should the snapshot turn out to be spoiled."""
         self.jobs = JobTable(self._start_over)

@@ -79,8 +79,13 @@ def expire(queue: Queue, *, dry_run: bool = False) -> int:
     if not kept_ms:
         return 0
     before = instants.later(queue.now(), -kept_ms)
-    act = compaction.expiring if dry_run else compaction.expire
-    return len(act(files(queue), before))
+    if dry_run:
+        return len(compaction.expiring(files(queue), before))
+    expired = compaction.expire(files(queue), before)
+    if expired:
+        # They hold what is to be gone for ever, too.
+        queue.past.drop()
+    return len(expired)
 
 
 def files(queue: Queue) -> FileLog:

@@ -82,7 +82,7 @@ class Housekeeping:
 
 def main() -> None:
     """Keep a snapshot of the queue that the first argument names, or all of its house if told so,
-    and let others go first."""
+    and those of its past; and let others go first."""
     with Queue(sys.argv[1], create=False) as queue:
         queue.host.give_way()
         try:
@@ -91,6 +91,7 @@ def main() -> None:
             else:
                 queue.catch_up()
                 queue.keep_snapshot()
+            queue.past.keep()
         except (QueuectlError, OSError) as error:
             sys.exit(f"queuectl: {error}")
 

@@ -169,6 +169,16 @@ def test_an_end_that_was_cut_is_missed(tmp_path: Path) -> None:
     assert offsets(found) == [1, 2]
 
 
+def test_a_beginning_that_is_gone_is_missed(tmp_path: Path) -> None:
+    write(tmp_path)
+    (first, *_) = segments(tmp_path)
+    first.unlink()
+    with pytest.raises(Damaged, match="event 1 is missing"):
+        list(opened(tmp_path).read_originals())
+    with pytest.raises(Damaged, match="event 2 is missing"):
+        list(opened(tmp_path).read_kept("a", 2, 3))
+
+
 def test_reading_goes_on_while_files_are_replaced_under_it(tmp_path: Path) -> None:
     write(tmp_path / "0")
     true = everything(opened(tmp_path / "0"))
@@ -186,3 +196,20 @@ def test_reading_goes_on_while_files_are_replaced_under_it(tmp_path: Path) -> No
             compacted(root)
             found += [event for events in reading for event in events]
             assert found == true
+
+
+def test_an_imprint_is_of_one_past_and_of_what_the_archive_has_of_it(tmp_path: Path) -> None:
+    write(tmp_path)
+    head = opened(tmp_path).head()
+    before = [opened(tmp_path).imprint(offset) for offset in range(head + 1)]
+    assert before[0] == opened(tmp_path).imprint(head + 1) == ""
+    assert len({*before}) == head + 1
+    for _ in range(2):
+        compacted(tmp_path)
+        assert [opened(tmp_path).imprint(offset) for offset in range(head + 1)] == before
+    names = sorted((tmp_path / "archive").iterdir())
+    names[0].unlink()
+    after = [opened(tmp_path).imprint(offset) for offset in range(head + 1)]
+    assert {*after} & {*before} == {""}
+    write(tmp_path / "other")
+    assert opened(tmp_path / "other").imprint(head) not in (before[head], after[head])

@@ -7,23 +7,23 @@ take no lock and stop at the mark, so nobody acts on what is not durable.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 
 import msgspec
 
 from queuectl import instants
-from queuectl.engines.file import originals, recovery
-from queuectl.engines.file.archive import Archive
+from queuectl.engines.file import recovery
 from queuectl.engines.file.form import EVENTS
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
+from queuectl.engines.file.originals import OriginalsReader
 from queuectl.engines.file.place import Place
-from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader
+from queuectl.engines.file.reader import BROKEN_CHAIN
 from queuectl.engines.file.shelf import OUT_OF_SPACE, sync_failed
 from queuectl.errors import Conflict, LockTimedOut, NoSpace, QueuectlError, SyncFailed
 from queuectl.events import codec
-from queuectl.events.log import Batch, Missing, ignored
+from queuectl.events.log import Batch
 from queuectl.events.vocabulary import Event, LogCompacted
 from queuectl.host import Host
 
@@ -52,7 +52,7 @@ class _Exclusive:
         self._log._unlock(error)
 
 
-class FileLog(FileReader):
+class FileLog(OriginalsReader):
     """One log in one directory, as seen by one process; `archive` is where compaction keeps what it
     changes."""
 
@@ -65,21 +65,11 @@ class FileLog(FileReader):
         lock_timeout_s: float = LOCK_TIMEOUT_S,
         archive: str = "",
     ) -> None:
-        super().__init__(directory, host or Host())
+        super().__init__(directory, host or Host(), archive)
         self.segment_bytes_max = segment_bytes_max
         self.lock_timeout_s = lock_timeout_s
-        self.archive = Archive(archive, self.host)
         self._writing = (0, 0, -1)  # segment, generation, descriptor
         self._ready: tuple[int, Mark] | None = None  # as `_lock` found it, until the mark moves
-
-    def read_originals(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[Event]]:
-        return originals.read(self, self.archive, after, missing)
-
-    def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
-        return originals.find(self, self.archive, job, missing)
-
-    def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
-        return originals.find_kept(self, job, first, min(last, self.head()))
 
     # ---- the lock
 

@@ -17,6 +17,7 @@ from queuectl.events import codec
 from queuectl.events.codec import BadLine, Header
 from queuectl.events.log import Missing, ignored
 from queuectl.events.vocabulary import Event
+from queuectl.host import Host
 
 _OFFSET_WITHIN = codec.BODY + 12
 """The offset begins within so many bytes of a line."""
@@ -26,27 +27,52 @@ class _Changed(Exception):
     """A segment was rewritten or merged since its first line was looked at."""
 
 
-def read(log: FileReader, archive: Archive, after: int, missing: Missing) -> Iterator[list[Event]]:
-    """All durable events above `after`, oldest first, in pieces.
+class OriginalsReader(FileReader):
+    """One log in one directory and its archive, as read by one process.
 
     Where a segment was rewritten, its originals in the archive are read instead; where they are not
-    there or damaged, `missing` hears it, and what is left in the log comes in their place. Raises
-    `Damaged` after the last event before damage in the log itself.
+    there or damaged, `missing` hears it, and what is left in the log comes in their place.
     """
-    return _Walk(log, archive, b"", missing).between(after + 1, log.head())
 
+    def __init__(self, directory: str, host: Host, archive: str) -> None:
+        super().__init__(directory, host)
+        self.archive = Archive(archive, host)
 
-def find(log: FileReader, archive: Archive, job: str, missing: Missing) -> Iterator[Event]:
-    """Of those the ones about a job, each line checked against the one before it."""
-    walk = _Walk(log, archive, _needle(job), missing)
-    return (event for events in walk.between(1, log.head()) for event in events)
+    def read_originals(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[Event]]:
+        return _Walk(self, self.archive, b"", missing).between(after + 1, self.head())
 
+    def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
+        walk = _Walk(self, self.archive, _needle(job), missing)
+        return (event for events in walk.between(1, self.head()) for event in events)
 
-def find_kept(log: FileReader, job: str, first: int, last: int) -> Iterator[Event]:
-    """The events about a job from offset `first` to `last` that the log itself has, checked
-    likewise; no other segments are looked at."""
-    walk = _Walk(log, None, _needle(job), ignored)
-    return (event for events in walk.between(first, last) for event in events)
+    def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
+        walk = _Walk(self, None, _needle(job), ignored)
+        pieces = walk.between(first, min(last, self.head()))
+        return (event for events in pieces for event in events)
+
+    def imprint(self, offset: int) -> str:
+        """Which log it is, what its event `offset` is known by, and the last one before that is
+        not in the archive, by the names of what is there."""
+        if not 0 < offset <= self.head():
+            return ""
+        headers = self.segments.headers()
+        archived = self.archive.list()
+        logs = set()
+        lost = 0
+        for first in counting(headers):
+            header = headers[first]
+            if header is None:
+                return ""
+            logs.add(header.log)
+            if first <= offset and header.sealed_sha256:
+                kept = min((one for one in archived if first <= one), default=header.covers + 1)
+                lost = max(lost, min(kept - 1, header.covers) if kept > first else 0)
+        walk = _Walk(self, self.archive, b'","offset":%d,' % offset, ignored)
+        try:
+            (event,) = next(walk.between(offset, offset), [None])
+        except Damaged:
+            return ""
+        return f"{min(logs)} {lost} {offset} {event.at}" if event is not None else ""
 
 
 def _needle(job: str) -> bytes:
@@ -76,6 +102,10 @@ class _Walk:
             self._crc = ""
             headers = self._log.segments.headers()
             firsts = [first for first in counting(headers) if first <= end]
+            if not firsts or firsts[0] > self._done + 1:
+                file = self._log.segments.path(min(headers, default=1))
+                why = f"event {self._done + 1} is missing"
+                raise Damaged(why, file=file, position=0, offset=self._done)
             for first, following in pairwise([*firsts, end + 1]):
                 if following <= self._done + 1:
                     continue
@@ -86,6 +116,8 @@ class _Walk:
                         if events:
                             self._done = events[-1].offset
                             yield events
+                        if self._done >= end:
+                            return
                 except _Changed:
                     break
                 self._done = following - 1

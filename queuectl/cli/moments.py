@@ -1,0 +1,106 @@
+"""Moments as people name them: an event, a time, or how long ago; and a queue as of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import click
+
+from queuectl import instants
+from queuectl.cli.progress import Progress
+from queuectl.cli.root import App
+from queuectl.cli.text import ago
+from queuectl.errors import Invalid
+from queuectl.projections.past import LAST, Moment
+from queuectl.quantities import parse_duration_ms
+
+
+class Named(NamedTuple):
+    """A moment as it was written."""
+
+    text: str
+    offset: int | None = None
+    at: instants.Instant = ""
+    ago_ms: int = 0
+
+    def moment(self, queue: Any) -> Moment:
+        """What it means now."""
+        if self.offset is not None:
+            return Moment(self.offset)
+        return Moment(at=self.at or instants.later(queue.now(), -self.ago_ms))
+
+
+class NamedMoment(click.ParamType[Named]):
+    """`8812`, `2026-11-22T09:00:00Z`, or `2h` for so long ago."""
+
+    name = "moment"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Named:
+        named = _named(str(value))
+        if named is None:
+            self.fail(
+                f"{value!r} is no moment: write the offset of an event, a time with its zone like"
+                " 2026-11-22T09:00:00Z, or how long ago, like 2h",
+                param,
+                ctx,
+            )
+        return named
+
+
+def _named(text: str) -> Named | None:
+    if text.isascii() and text.isdecimal():
+        return Named(text, offset=min(int(text), LAST - 1))
+    with suppress(ValueError):
+        return Named(text, at=instants.parse(text))
+    with suppress(ValueError):
+        # Without a unit it would be an event that was mistyped.
+        float(text)
+        return None
+    with suppress(ValueError):
+        return Named(text, ago_ms=parse_duration_ms(text))
+    return None
+
+
+MOMENT = NamedMoment()
+at_option = click.option(
+    "--at",
+    type=MOMENT,
+    metavar="TIME|OFFSET",
+    help="As it was then: 2026-11-22T09:00:00Z, 2h for two hours ago, or after an event.",
+)
+
+
+@contextmanager
+def look(app: App, at: Named | None) -> Iterator[Any]:
+    """The queue, or as it was at a moment; says on standard error which that is."""
+    with app.open() as queue:
+        if at is None:
+            yield queue
+            return
+        view = past(app, queue, at)
+        state = view.state
+        when = view.now()
+        app.say(
+            f"as of {when}, {ago(instants.between_ms(when, queue.now()))},"
+            f" after event {state.offset}"
+        )
+        yield view
+
+
+def past(app: App, queue: Any, named: Named) -> Any:
+    """The queue as it was at that moment; says if not all of it is known."""
+    try:
+        with Progress(app) as progress:
+            view = queue.at(named.moment(queue), progress)
+    except Invalid as error:
+        raise Invalid(f"{named.text}: {error}") from None
+    if view.lost:
+        app.say(
+            f"the originals of events up to {view.lost} are not in the archive any more: jobs that"
+            " were forgotten since are missing"
+        )
+    return view

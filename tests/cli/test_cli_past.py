@@ -1,0 +1,125 @@
+"""Looking at a queue as it was: --at on what reads, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from programs import Shell, tree
+
+AT = [
+    "status",
+    "list",
+    "show good",
+    "stats",
+    "stats --by queue",
+    "dlq list",
+    "config list",
+]
+
+
+def events(shell: Shell) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = shell.ok("log", "tail", "-n", "0", "--json").json
+    return found
+
+
+def last(shell: Shell, type: str, job: str) -> int:
+    (*_, offset) = [
+        event["offset"]
+        for event in events(shell)
+        if (event["type"], event.get("job")) == (type, job)
+    ]
+    assert isinstance(offset, int)
+    return offset
+
+
+@pytest.mark.parametrize("words", AT)
+def test_as_of_the_last_event_everything_is_as_it_is_now(played: Shell, words: str) -> None:
+    head = str(events(played)[-1]["offset"])
+    now = played.ok(*words.split(), "--json").json
+    then = played.ok(*words.split(), "--json", "--at", head).json
+    if words in ("status", "stats"):
+        for changing in ("uptime", "throughput_per_second", "workers"):
+            now.pop(changing, None), then.pop(changing, None)
+    assert then == now
+
+
+def test_the_queue_is_seen_as_it_was(played: Shell) -> None:
+    claimed = last(played, "job.claimed", "bad")
+    at = ("--at", str(claimed))
+    assert played.ok("status", "--json", *at).json["jobs"]["dead"] == 0
+    assert played.ok("status", "--json", *at).json["head"] == claimed
+    assert played.ok("dlq", "--json", *at).json == []
+    jobs = {job["id"]: job["state"] for job in played.ok("list", "--json", *at).json}
+    assert jobs["bad"] == "processing"
+    assert "later" not in jobs
+    bad = played.ok("show", "bad", "--json", *at).json
+    assert (bad["state"], bad["attempts"]) == ("processing", 2)
+    assert [run["outcome"] for run in bad["attempts_made"]] == ["failed", "running"]
+    assert played.ok("stats", "--json", *at).json["retries"] == 1
+    assert played.ok("config", "list", "--json", "--at", "1").json["backoff"] == "exponential"
+    assert played.ok("config", "list", "--json", "--at", "2").json["backoff"] == "fixed"
+    gone = played("show", "later", *at)
+    assert (gone.code, gone.out) == (3, "")
+
+
+def test_workers_are_shown_as_the_log_knew_them(played: Shell) -> None:
+    claimed = last(played, "job.claimed", "bad")
+    (worker,) = played.ok("status", "--json", "--at", str(claimed)).json["workers"]
+    assert worker["alive"] is None
+    assert worker["current_job"] == "bad"
+    assert "  started  " in played.ok("status", "--at", str(claimed)).out
+    assert played.ok("status", "--json").json["workers"] == []
+
+
+def test_what_a_moment_was_resolved_to_is_told_beside_the_answer(played: Shell) -> None:
+    at = events(played)[1]["at"]
+    answers = [
+        played.ok("config", "list", "--at", moment)
+        for moment in ("2", at, at.replace("Z", "+00:00"))
+    ]
+    assert len({answer.out for answer in answers}) == 1
+    for answer in answers:
+        assert answer.err.startswith(f"as of {at}, ")
+        assert answer.err.endswith(", after event 2\n")
+    head = events(played)[-1]["offset"]
+    assert f"after event {head}\n" in played.ok("status", "--at", "0s").err
+    quiet = played.ok("-q", "config", "list", "--at", "2")
+    assert (quiet.out, quiet.err) == (answers[0].out, "")
+
+
+@pytest.mark.parametrize(
+    "moment, why",
+    [
+        ("0", "nothing had happened by then: the log begins at 2"),
+        ("1000y", "is no moment"),
+        ("9999", "has not happened yet: the last event is "),
+        ("99999999999999999999999", "has not happened yet"),
+        ("2000-01-01T00:00:00Z", "nothing had happened by then"),
+        ("2999-01-01T00:00:00Z", "in the future"),
+        ("100d", "nothing had happened by then"),
+        ("2026-01-01T00:00:00", "with its zone"),
+        ("yesterday", "is no moment: write the offset of an event"),
+        ("-5", "is no moment"),
+        ("1.5", "is no moment"),
+        ("nan", "is no moment"),
+        ("", "is no moment"),
+        ("٣", "is no moment"),
+    ],
+)
+@pytest.mark.parametrize("words", AT)
+def test_a_moment_that_was_not_is_refused(played: Shell, words: str, moment: str, why: str) -> None:
+    before = tree(played.data)
+    answer = played(*words.split(), f"--at={moment}")
+    assert (answer.code, answer.out) == (2, "")
+    assert why in answer.err and answer.err.count("\n") == 1
+    assert moment in answer.err
+    assert tree(played.data) == before
+
+
+def test_what_cannot_be_asked_of_the_past(played: Shell, shell: Shell) -> None:
+    assert "not both" in played("status", "--at", "1", "--watch").err
+    for words in (["status"], ["config", "list"]):
+        nowhere = shell(*words, "--at", "1")
+        assert (nowhere.code, nowhere.out) == (3, "")
+        assert "there is no queue" in nowhere.err
