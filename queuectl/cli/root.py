@@ -23,6 +23,7 @@ COMMANDS = {
     "show": "jobs:show",
     "logs": "logs:logs",
     "history": "jobs:history",
+    "diff": "diff:diff",
     "proof": "proof:proof",
     "wait": "wait:wait",
     "cancel": "verbs:cancel",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from queuectl.cli.text import printable, seconds, shorten
+from queuectl.cli.text import counted, printable, seconds, shorten
 from queuectl.events import vocabulary as v
 from queuectl.projections.timeline import Step
 
 
 def tell(event: v.Event, *, show_env: bool = False) -> str:
-    """What happened to the job, in a few safe words."""
+    """What happened, in a few safe words."""
     return printable(_tell(event, show_env))
 
 
@@ -36,13 +36,48 @@ def _tell(event: v.Event, show_env: bool) -> str:
         case v.LeaseExpired():
             return f"run {event.attempt} lost: {event.reason}"
         case v.JobRequeued() | v.JobCancelled() | v.JobPruned():
-            why = f": {event.reason}" if event.reason else ""
-            return f"by {event.actor}{why}"
+            return f"by {event.actor}{_why(event.reason)}"
+    return _tell_other(event)
+
+
+def _tell_other(event: v.Event) -> str:
+    """What happened to anything but a job."""
+    match event:
+        case v.WorkerStarted():
+            served = f"queue {', '.join(event.queues)}" if event.queues else "all queues"
+            slots = counted(event.slots, "slot")
+            where = f"on {event.host} as process {event.pid}"
+            return f"worker {event.worker} started {where}: {slots}, {served}"
+        case v.WorkerStopRequested():
+            return f"worker {event.worker} was asked to stop (by {event.actor})"
+        case v.WorkerStopped():
+            return f"worker {event.worker} stopped{_why(event.reason)}"
+        case v.LeaseRenewed():
+            return f"worker {event.worker} keeps what it runs until {event.until}"
+        case v.SettingChanged():
+            return f"{event.key} = {event.value} (by {event.actor})"
+        case v.QueuePaused():
+            return f"queue {event.queue} paused by {event.actor}{_why(event.reason)}"
+        case v.QueueResumed():
+            return f"queue {event.queue} resumed by {event.actor}{_why(event.reason)}"
+        case v.LogCompacted():
+            return f"in place of {counted(event.events, 'event')} that left the log"
+        case v.LogRepaired():
+            return f"log repaired by {event.actor}{_why(event.reason)}"
     return ""
+
+
+def _why(reason: str) -> str:
+    return f": {reason}" if reason else ""
 
 
 def _left_behind(event: v.FinishEvent) -> str:
     return f", ended {event.escaped} processes it left behind" if event.escaped else ""
+
+
+def dated(event: v.Event, text: str) -> str:
+    """One line about an event: when, which, and the story."""
+    return f"{event.at}  {event.offset:>6}  {text}"
 
 
 def line(step: Step, *, show_env: bool) -> str:

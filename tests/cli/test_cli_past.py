@@ -123,3 +123,70 @@ def test_what_cannot_be_asked_of_the_past(played: Shell, shell: Shell) -> None:
         nowhere = shell(*words, "--at", "1")
         assert (nowhere.code, nowhere.out) == (3, "")
         assert "there is no queue" in nowhere.err
+
+
+# ---- diff
+
+
+def test_diff_counts_what_happened_and_tells_who_changed_what(played: Shell) -> None:
+    found = played.ok("diff", "--from", "1", "--json").json
+    happened = events(played)[1:]
+    kinds = [event["type"] for event in happened]
+    assert found["events"] == {kind: kinds.count(kind) for kind in kinds}
+    assert found["from"]["offset"] == 1
+    assert found["to"]["offset"] == happened[-1]["offset"]
+    assert found["from"]["jobs"]["dead"] == 0
+    assert found["to"]["jobs"] == played.ok("status", "--json").json["jobs"]
+    assert [(c["key"], c["before"], c["after"]) for c in found["settings"]] == [
+        ("backoff", "exponential", "fixed"),
+        ("backoff-base", "2", "0.01"),
+    ]
+    assert all("@" in changed["actor"] for changed in found["settings"])
+    (worker,) = found["workers"]
+    assert worker["started_at"] and worker["stopped_at"]
+    assert worker["reason"] == "nothing left to run"
+    assert found["queues"] == []
+    text = played.ok("diff", "--from", "1")
+    assert "+1 dead" in text.out and "+5 enqueued" in text.out
+    assert "  backoff exponential -> fixed (by " in text.out
+    assert "completed  0       2      +2" in text.out
+    assert f"after event {found['to']['offset']}: " in text.err
+
+
+def test_diff_adds_up(played: Shell) -> None:
+    head = events(played)[-1]["offset"]
+    for middle in range(2, head):
+        parts = [
+            played.ok("diff", "--from", start, "--to", end, "--json").json["events"]
+            for start, end in (("1", str(middle)), (str(middle), str(head)))
+        ]
+        whole = played.ok("diff", "--from", "1", "--json").json["events"]
+        assert {k: sum(part.get(k, 0) for part in parts) for k in whole} == whole
+    nothing = played.ok("diff", "--from", "2", "--to", "2")
+    assert nothing.out == ""
+    assert "0 events" in nothing.err
+
+
+def test_diff_tells_of_queues(shell: Shell) -> None:
+    shell.ok("enqueue", "true")
+    shell.ok("queue", "pause", "mail", "--reason", "server down")
+    shell.ok("queue", "resume", "mail")
+    found = shell.ok("diff", "--from", "1", "--json").json["queues"]
+    assert [(q["queue"], q["paused"], q["reason"]) for q in found] == [
+        ("mail", True, "server down"),
+        ("mail", False, None),
+    ]
+    assert ": server down\n" in shell.ok("diff", "--from", "1").out
+
+
+def test_diff_refuses_what_makes_no_sense(played: Shell) -> None:
+    for words, why in (
+        (["--from", "3", "--to", "2"], "--from is after --to"),
+        (["--from", "0s", "--to", "1h"], "nothing had happened by then"),
+        (["--from", "0"], "0: nothing had happened by then"),
+        (["--from", "1", "--to", "9999"], "9999: that has not happened yet"),
+        (["--to", "2"], "Missing option '--from'"),
+    ):
+        answer = played("diff", *words)
+        assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+        assert why in answer.err
