@@ -67,6 +67,29 @@ class View:
             states=states, queues=queues, tags=tags, where=where, reverse=newest_first
         )
 
+    def life(self, job: Job) -> Iterator[v.Event]:
+        """The events of a job that there is, since it was enqueued."""
+        # While there is a job, none of its events leaves the log.
+        return self.log.read_kept(job.id, job.spec.offset, job.offset)
+
+    def runs(self, job: Job) -> list[Run]:
+        """Its runs, oldest first, over all its rounds."""
+        told = itertools.chain.from_iterable(runs.of([list(self.life(job))]))
+        return sorted(told, key=lambda run: run.token)
+
+    def history(self, job: str, missing: Missing = ignored) -> list[v.Event]:
+        """Every event about the job with exactly this id, oldest first; also a purged one's.
+        `missing(first, last, why)` hears where the archive is not what it should be."""
+        raise NotImplementedError
+
+    def now(self) -> instants.Instant:
+        """The time by which jobs are due."""
+        raise NotImplementedError
+
+    def is_alive(self, worker: str) -> bool | None:
+        """Whether that worker's process lives; None where nobody can know."""
+        raise NotImplementedError
+
 
 class PastView(View):
     """A job queue as it was at an earlier moment."""
@@ -89,12 +112,20 @@ class PastView(View):
         """Nobody knows: a log does not say when a process was killed."""
         return None
 
-    def runs(self, job: Job) -> list[Run]:
-        """The runs of a job that there was, oldest first, over all its rounds."""
-        first, last = job.spec.offset, job.offset
-        events = takewhile(lambda event: event.offset <= last, self.log.read_about(job.id))
-        told = itertools.chain.from_iterable(runs.of([[e for e in events if e.offset >= first]]))
-        return sorted(told, key=lambda run: run.token)
+    def history(self, job: str, missing: Missing = ignored) -> list[v.Event]:
+        """As above, up to the moment that is looked at."""
+        last = self.known.offset
+        events = self.log.read_about(job, missing)
+        return list(takewhile(lambda event: event.offset <= last, events))
+
+    def life(self, job: Job) -> Iterator[v.Event]:
+        """As above; there need not be that job any more."""
+        events = self.log.read_about(job.id, after=job.spec.offset - 1)
+        return takewhile(lambda event: event.offset <= job.offset, events)
+
+    def close(self) -> None:
+        """Give back files."""
+        self.known.close()
 
 
 class QueueView(View):
@@ -264,13 +295,6 @@ class QueueView(View):
         """Every event about the job with exactly this id, oldest first; also a purged one's.
         `missing(first, last, why)` hears where the archive is not what it should be."""
         return list(self.log.read_about(job, missing))
-
-    def runs(self, job: Job) -> list[Run]:
-        """The runs of a job that there is, oldest first, over all its rounds."""
-        # While there is a job, none of its events leaves the log.
-        events = self.log.read_kept(job.id, job.spec.offset, job.offset)
-        told = itertools.chain.from_iterable(runs.of([list(events)]))
-        return sorted(told, key=lambda run: run.token)
 
     def events(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[v.Event]]:
         """Every event with an offset above `after`, oldest first, in pieces; those included that

@@ -88,7 +88,10 @@ def look(app: App, at: Named | None) -> Iterator[Any]:
             f"as of {when}, {ago(instants.between_ms(when, queue.now()))},"
             f" after event {state.offset}"
         )
-        yield view
+        try:
+            yield view
+        finally:
+            view.close()
 
 
 def past(app: App, queue: Any, named: Named) -> Any:

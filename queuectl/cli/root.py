@@ -23,6 +23,7 @@ COMMANDS = {
     "show": "jobs:show",
     "logs": "logs:logs",
     "history": "jobs:history",
+    "why": "why:why",
     "diff": "diff:diff",
     "proof": "proof:proof",
     "wait": "wait:wait",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from queuectl.cli.text import counted, printable, seconds, shorten
+from collections.abc import Mapping
+from typing import Any
+
+from queuectl.cli.text import ago, counted, printable, seconds, shorten
 from queuectl.events import vocabulary as v
+from queuectl.instants import Instant, between_ms
+from queuectl.projections.causes import Cause
 from queuectl.projections.timeline import Step
 
 
@@ -73,6 +78,67 @@ def _why(reason: str) -> str:
 
 def _left_behind(event: v.FinishEvent) -> str:
     return f", ended {event.escaped} processes it left behind" if event.escaped else ""
+
+
+def because(cause: Cause, now: Instant) -> str:
+    """One link of the chain that made a job what it is, in a few safe words."""
+    return printable(_because(cause, now))
+
+
+def _because(cause: Cause, now: Instant) -> str:
+    details = cause.details
+    match cause.kind, cause.event:
+        case "due", _:
+            due, run = details["due_at"], f"run {details['run']} of {details['runs_max']}"
+            return f"waits until {due}, in {seconds(between_ms(now, due))}, for {run}"
+        case "paused", v.QueuePaused() as event:
+            return f"queue {event.queue} is paused by {event.actor}{_why(event.reason)}"
+        case "paused", _:
+            return f"queue {details['queue']} is paused"
+        case "ahead", _:
+            return f"then {counted(details['jobs'], 'job')} ahead of it"
+        case "workers", _:
+            return _workers(details)
+        case "next", _:
+            return "nothing stands before it: a worker is about to claim it"
+        case "lease", _:
+            return f"its worker has said that it keeps it until {details['until']}"
+        case "worker", _:
+            return _worker(details, now)
+        case "max-retries", event:
+            return f"it was given {counted(details['runs_max'], 'run')} when it was enqueued"
+        case _, v.JobEnqueued() as event:
+            return f"enqueued by {event.actor}"
+        case kind, v.JobRequeued() | v.JobCancelled() | v.JobPruned() as event:
+            return f"{kind.removeprefix('job.')} {tell(event)}".replace("pruned", "purged", 1)
+        case _, event if event is not None:
+            return _tell(event, False)
+    return ""
+
+
+def _workers(details: Mapping[str, Any]) -> str:
+    alive, serving, queue = details["alive"], details["serving"], details["queue"]
+    if not alive:
+        return "no worker is running; start one with: queuectl worker start"
+    if not serving:
+        return f"{_alive(alive)}, none of them takes jobs of queue {queue}"
+    free = f"{details['free_slots']} of {counted(details['slots'], 'slot')} free"
+    if serving < alive:
+        return f"{_alive(alive)}, {serving} of them take jobs of queue {queue}, with {free}"
+    return f"{_alive(alive)}, with {free}"
+
+
+def _alive(workers: int) -> str:
+    return f"{counted(workers, 'worker')} alive"
+
+
+def _worker(details: Mapping[str, Any], now: Instant) -> str:
+    worker, alive = details["worker"], details["alive"]
+    if alive is False:
+        return f"worker {worker} is gone: another one takes over from it, as soon as one runs"
+    heard = ago(between_ms(details["heartbeat_at"], now))
+    ending = "is ending its processes" if details["ending"] else "runs it"
+    return f"worker {worker} {ending}, heard of {heard}"
 
 
 def dated(event: v.Event, text: str) -> str:

@@ -52,9 +52,14 @@ class MemoryLog:
     def imprint(self, offset: int) -> str:
         return ""
 
-    def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
-        for events in self.read():
+    def read_about(
+        self, job: str, missing: Missing = ignored, *, after: int = 0
+    ) -> Iterator[Event]:
+        for events in self.read(after):
             yield from (event for event in events if getattr(event, "job", None) == job)
+
+    def read_kind(self, kind: type[Event], after: int = 0) -> Iterator[Event]:
+        return (event for events in self.read(after) for event in events if type(event) is kind)
 
     def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
         return (event for event in self.read_about(job) if first <= event.offset <= last)

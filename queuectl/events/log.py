@@ -75,12 +75,18 @@ class Log(Protocol):
         """What the events up to `offset` are known by: as long as this says the same,
         `read_originals` gives the same of them. Empty where that cannot be said."""
 
-    def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
-        """The durable events about one job, oldest first, without decoding the others.
+    def read_about(
+        self, job: str, missing: Missing = ignored, *, after: int = 0
+    ) -> Iterator[Event]:
+        """The durable events about one job above `after`, oldest first, without decoding the
+        others.
 
         Events that were taken out of the log are among them, if they are archived; `missing` hears
         where that archive is not what it should be.
         """
+
+    def read_kind(self, kind: type[Event], after: int = 0) -> Iterator[Event]:
+        """As `read_originals`, those of one kind alone, without decoding the others."""
 
     def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
         """Those with an offset from `first` to `last` that were not taken out of the log: for who

@@ -64,6 +64,19 @@ class ReadyIndex:
             for job in self._waiting.values()
         )
 
+    def ahead(
+        self, job: Job, now: Instant, queues: Container[str] | None, paused: Container[str]
+    ) -> int:
+        """How many jobs that are due at `now` would be claimed before `job`; `queues` as above."""
+        place = _place(job)
+        return sum(
+            (queues is None or other.queue in queues)
+            and other.queue not in paused
+            and other.runnable_at <= now
+            and _place(other) < place
+            for other in self._waiting.values()
+        )
+
     def next_at(self, now: Instant) -> Instant | None:
         """When the next scheduled job becomes due; None while there is none."""
         self._heaps(now)
@@ -82,22 +95,24 @@ class ReadyIndex:
         while self._scheduled and self._scheduled[0][0] <= now:
             runnable_at, order, id = heappop(self._scheduled)
             if self._is_current(runnable_at, order, id):
-                spec = self._waiting[id].spec
-                heap = self._due.setdefault(spec.queue, [])
-                heappush(heap, (-spec.priority, runnable_at, order, id))
+                job = self._waiting[id]
+                heappush(self._due.setdefault(job.spec.queue, []), _place(job))
         return self._due
 
     def _sorted(self, now: Instant) -> dict[str, list[_Due]]:
         """All that waits, put into the heaps at once: one by one takes several times as long."""
         due: dict[str, list[_Due]] = {}
         for id, job in self._waiting.items():
-            runnable_at, spec = job.runnable_at, job.spec
-            if runnable_at <= now:
-                entry = (-spec.priority, runnable_at, spec.offset, id)
-                due.setdefault(spec.queue, []).append(entry)
+            if job.runnable_at <= now:
+                due.setdefault(job.spec.queue, []).append(_place(job))
             else:
-                self._scheduled.append((runnable_at, spec.offset, id))
+                self._scheduled.append((job.runnable_at, job.spec.offset, id))
         heapify(self._scheduled)
         for heap in due.values():
             heapify(heap)
         return due
+
+
+def _place(job: Job) -> _Due:
+    spec = job.spec
+    return -spec.priority, job.runnable_at, spec.offset, spec.job

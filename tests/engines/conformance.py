@@ -183,6 +183,24 @@ class LogConformance:
         assert len(expected) == 3
         assert list(log.read_about("a")) == list(handle().read_about("a")) == expected
 
+    def test_read_about_may_begin_anywhere(self, handle: Open) -> None:
+        log = handle()
+        for _ in range(4):
+            log.append([batch("b", "a")])
+        for after in range(log.head() + 2):
+            found = handle().read_about("a", after=after)
+            assert [event.offset for event in found] == [o for o in (2, 4, 6, 8) if o > after]
+
+    def test_read_kind_gives_the_events_of_that_kind_alone(self, handle: Open) -> None:
+        log = handle()
+        for index in range(6):
+            # Text that looks like a kind, and must not be taken for it.
+            log.append([Batch([enqueued("a", ',"type":"queue.paused"')])])
+            log.append([Batch([QueuePaused(queue=str(index))])])
+        for after in range(log.head() + 2):
+            found = handle().read_kind(QueuePaused, after)
+            assert [event.offset for event in found] == [o for o in range(2, 13, 2) if o > after]
+
     def test_read_kept_looks_only_where_it_is_told_to(self, handle: Open) -> None:
         log = handle()
         for _ in range(4):

@@ -16,7 +16,7 @@ from queuectl.errors import ArchiveDamaged, Damaged
 from queuectl.events import codec
 from queuectl.events.codec import BadLine, Header
 from queuectl.events.log import Missing, ignored
-from queuectl.events.vocabulary import Event
+from queuectl.events.vocabulary import Event, wire_name
 from queuectl.host import Host
 
 _OFFSET_WITHIN = codec.BODY + 12
@@ -41,9 +41,18 @@ class OriginalsReader(FileReader):
     def read_originals(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[Event]]:
         return _Walk(self, self.archive, b"", missing).between(after + 1, self.head())
 
-    def read_about(self, job: str, missing: Missing = ignored) -> Iterator[Event]:
-        walk = _Walk(self, self.archive, _needle(job), missing)
-        return (event for events in walk.between(1, self.head()) for event in events)
+    def read_about(
+        self, job: str, missing: Missing = ignored, *, after: int = 0
+    ) -> Iterator[Event]:
+        return self._found(_needle(job), after, missing)
+
+    def read_kind(self, kind: type[Event], after: int = 0) -> Iterator[Event]:
+        needle = b',"type":"%s"' % wire_name(kind).encode()
+        return self._found(needle, after, ignored)
+
+    def _found(self, needle: bytes, after: int, missing: Missing) -> Iterator[Event]:
+        walk = _Walk(self, self.archive, needle, missing)
+        return (event for events in walk.between(after + 1, self.head()) for event in events)
 
     def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
         walk = _Walk(self, None, _needle(job), ignored)
