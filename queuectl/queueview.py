@@ -23,7 +23,7 @@ from queuectl.events.log import Log, Missing, ignored
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.projections import runs, snapshot
-from queuectl.projections.past import LAST, Moment, Past, Progress, unseen
+from queuectl.projections.past import LAST, NOW, START, Moment, Past, Progress, unseen
 from queuectl.projections.runs import Run
 from queuectl.projections.snapshot import Snapshot
 from queuectl.projections.state import State
@@ -285,6 +285,20 @@ class QueueView(View):
             raise Invalid(f"nothing had happened by then: {began}")
         at = moment.at if moment.at < instants.LATEST else state.statistics.last_at
         return PastView(self, state, at, lost)
+
+    def between(
+        self, after: Moment = START, until: Moment = NOW, missing: Missing = ignored
+    ) -> Iterator[list[v.Event]]:
+        """What happened after one moment and up to another, as `events` tells it."""
+        offset = after.offset if after.offset < LAST else self.log.before(after.at)
+        for events in self.events(offset, missing):
+            within = events
+            if after.has(events[0]) or not until.has(events[-1]):
+                within = [one for one in events if until.has(one) and not after.has(one)]
+            if within:
+                yield within
+            if not until.has(events[-1]):
+                return
 
     @cached_property
     def past(self) -> Past:

@@ -18,6 +18,7 @@ from queuectl.cli.text import columns, counted, seconds, state_name
 from queuectl.errors import Invalid
 from queuectl.events.vocabulary import AnyEvent, QueuePaused, wire_name
 from queuectl.projections.difference import TOLD, Difference, Stay
+from queuectl.projections.past import Moment
 
 _NOW = Named("0s")
 
@@ -59,12 +60,9 @@ def diff(app: App, start: Named, end: Named | None, as_json: bool) -> None:
             )
         found = Difference(before.state.settings)
         with Progress(app) as progress:
-            for events in queue.log.read_originals(first):
-                within = [event for event in events if event.offset <= last]
-                found.see(within)
-                if len(within) < len(events):
-                    break
-                progress(within[-1].offset - first, last - first)
+            for events in queue.between(Moment(first), Moment(last)):
+                found.see(events)
+                progress(events[-1].offset - first, last - first)
         if as_json:
             emit(_document(before, after, found))
             return

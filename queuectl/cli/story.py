@@ -146,6 +146,12 @@ def dated(event: v.Event, text: str) -> str:
     return f"{event.at}  {event.offset:>6}  {text}"
 
 
+def event_line(event: v.Event) -> str:
+    """One line about any event, for who watches all of them."""
+    words = [v.wire_name(event).ljust(15), getattr(event, "job", ""), tell(event)]
+    return dated(event, "  ".join(filter(None, words)))
+
+
 def line(step: Step, *, show_env: bool) -> str:
     """One line of a history: when, which event, what it changed, and the story."""
     event = step.event

@@ -49,6 +49,9 @@ class MemoryLog:
     def read_originals(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[Event]]:
         return self.read(after)
 
+    def before(self, at: instants.Instant) -> int:
+        return 0
+
     def imprint(self, offset: int) -> str:
         return ""
 

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from queuectl.events.vocabulary import Event, Fact
+from queuectl.instants import Instant
 
 Missing = Callable[[int, int, str], None]
 """Told that the originals from one offset to another (inclusive) are not in the archive, and what
@@ -70,6 +71,9 @@ class Log(Protocol):
         Where the archive is not what it should be, `missing` hears it, and what the log has left
         comes instead: with what stands there for what is gone.
         """
+
+    def before(self, at: Instant) -> int:
+        """An offset up to which no event is later than `at`; not far from the last such."""
 
     def imprint(self, offset: int) -> str:
         """What the events up to `offset` are known by: as long as this says the same,

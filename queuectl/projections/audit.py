@@ -48,12 +48,7 @@ class Audit:
         Raises `Illegal`, and `Disproved` where one of the outcomes is another.
         """
         self._legality.finish()
-        difference = compare(self._known, self._replayed)
-        if difference:
-            raise Disproved(
-                f"what is known is not what replaying the log gives: {difference}; delete the"
-                " folder snapshots in the data directory, and report this"
-            )
+        agree(self._known, self._replayed)
         if self._original is not None and complete:
             self._original_legality.finish()
             difference = compare(self._original, self._replayed)
@@ -74,6 +69,16 @@ def _fold(state: State, events: Sequence[v.Event], until: int) -> None:
     if events[-1].offset > until:
         events = [event for event in events if event.offset <= until]
     state.apply(events)
+
+
+def agree(known: State, replayed: State) -> None:
+    """Raises `Disproved` where what is known is not what replaying has given."""
+    difference = compare(known, replayed)
+    if difference:
+        raise Disproved(
+            f"what is known is not what replaying the log gives: {difference}; delete the folder"
+            " snapshots in the data directory, and report this"
+        )
 
 
 def compare(one: State, other: State) -> str:

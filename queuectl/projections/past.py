@@ -52,6 +52,12 @@ class Moment(NamedTuple):
         return event.offset <= self.offset and event.at <= self.at
 
 
+START = Moment(0)
+"""Before the first event."""
+NOW = Moment()
+"""After all there are."""
+
+
 class Originals:
     """A log as it was, to be folded from its beginning.
 

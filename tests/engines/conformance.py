@@ -171,6 +171,21 @@ class LogConformance:
         assert times == sorted(times)
         assert times[-1] > ahead
 
+    def test_up_to_the_offset_before_a_time_no_event_is_later(
+        self, handle: Open, host: SteadyHost
+    ) -> None:
+        log = handle()
+        for index in range(9):
+            host.advance(1)
+            log.append([batch("a", "b")])
+            if index % 3 == 0:
+                log = handle()
+        events = everything(log)
+        for event in events:
+            before = log.before(event.at)
+            assert all(one.at <= event.at for one in events if one.offset <= before)
+        assert log.before(instants.EARLIEST) == 0
+
     # ---- one job
 
     def test_read_about_gives_the_events_of_that_job_alone(self, handle: Open) -> None:

@@ -357,3 +357,19 @@ def test_a_damaged_log_is_seen_as_far_as_it_goes(tmp_path: Path) -> None:
     for offset in (first + 40, len(site.events)):
         with pytest.raises(Damaged):
             site.past.state(Moment(offset))
+
+
+def test_what_happened_between_two_moments(tmp_path: Path) -> None:
+    site = Site(tmp_path, steps=60)
+    site.compact()
+    with Queue(site.home.root, host=site.host) as queue:
+        times = [event.at for event in site.events]
+        for first in range(0, len(times), 3):
+            for last in range(0, len(times), 5):
+                expected = site.events[first:last]
+                by_time = Moment(at=times[first - 1]) if first else Moment(at=instants.EARLIEST)
+                for after in (Moment(first), by_time):
+                    until = Moment(at=times[last - 1]) if last else Moment(0)
+                    for end in (Moment(last), until):
+                        found = [one for some in queue.between(after, end) for one in some]
+                        assert found == expected, (first, last)

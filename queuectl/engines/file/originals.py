@@ -18,6 +18,7 @@ from queuectl.events.codec import BadLine, Header
 from queuectl.events.log import Missing, ignored
 from queuectl.events.vocabulary import Event, wire_name
 from queuectl.host import Host
+from queuectl.instants import Instant
 
 _OFFSET_WITHIN = codec.BODY + 12
 """The offset begins within so many bytes of a line."""
@@ -58,6 +59,16 @@ class OriginalsReader(FileReader):
         walk = _Walk(self, None, _needle(job), ignored)
         pieces = walk.between(first, min(last, self.head()))
         return (event for events in pieces for event in events)
+
+    def before(self, at: Instant) -> int:
+        # The first line of each segment has the time of the last event before it.
+        headers = self.segments.headers()
+        earlier = [
+            first
+            for first in counting(headers)
+            if (header := headers[first]) is not None and header.at <= at
+        ]
+        return max(earlier, default=1) - 1
 
     def imprint(self, offset: int) -> str:
         """Which log it is, what its event `offset` is known by, and the last one before that is
