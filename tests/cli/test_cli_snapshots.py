@@ -21,12 +21,13 @@ CHANGING = {
 JOBS = ("good", "bad", "gone", "later", "runs", "purged", "nobody")
 CHOICES = ("--all --dry-run", "--queue mail --dry-run", "bad --dry-run", "gone --dry-run")
 ARGUMENTS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("show", "logs", "history", "proof"), JOBS),
+    **dict.fromkeys(("show", "logs", "history", "proof", "why"), JOBS),
     **dict.fromkeys(("cancel", "retry", "dlq retry", "dlq purge"), CHOICES),
     "wait": tuple(f"{job} --timeout 0" for job in JOBS),
     "config get": ("max-retries", "lease"),
     "export": tuple(f"--to - --format jsonl --view {view}" for view in ("events", "jobs", "runs")),
     "schema": ("--for duckdb",),
+    "diff": ("--from 1", "--from 1 --to 3"),
     "list": ("", "--limit 2", "--state dead --state completed", "--queue mail", "--tag a"),
     "dlq list": ("", "--limit 1", "--queue mail"),
     "log compact": ("--dry-run",),
