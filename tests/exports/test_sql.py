@@ -197,7 +197,7 @@ def test_of_a_damaged_log_comes_what_stands_before_the_damage(lively: Shell) -> 
         answer = lively("sql", f"select max({what}) as last from {table}", "--json")
         assert answer.code == 6
         assert 0 < answer.json[0]["last"] < int(segments[len(segments) // 2 + 1].stem)
-        assert "as of event" in answer.err and "log repair" in answer.err
+        assert "as far as event" in answer.err and "log repair" in answer.err
         assert len(answer.err.splitlines()) == 1
     assert first > 1
 
