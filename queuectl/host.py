@@ -147,8 +147,7 @@ class Host(Processes, Waiting):
         """A file that is on no disk, and gone once it is closed."""
         fd = os.memfd_create("queuectl", os.MFD_CLOEXEC)
         for piece in pieces:
-            while piece:
-                piece = piece[os.write(fd, piece) :]
+            self.write_all(fd, piece)
         return fd
 
     def path_of(self, fd: int) -> str:
