@@ -23,7 +23,7 @@ from queuectl.cli.documents import emit_array, emit_lines
 from queuectl.cli.parameters import json_option, jsonl_option, pass_app
 from queuectl.cli.reading import reading
 from queuectl.cli.root import App
-from queuectl.cli.text import aligned, printable, widths_of
+from queuectl.cli.text import aligned, printable, printable_output, widths_of
 from queuectl.errors import Invalid
 
 Rows = Iterator[list[tuple[Any, ...]]]
@@ -120,7 +120,8 @@ def _as_csv(names: list[str], rows: Rows) -> None:
     writer.writerow(names)
     for some in chain([[]], rows):
         writer.writerows([_text(value) for value in row] for row in some)
-        sys.stdout.write(text.getvalue())
+        shown = text.getvalue()
+        sys.stdout.write(printable_output(shown) if sys.stdout.isatty() else shown)
         text.seek(0)
         text.truncate()
 

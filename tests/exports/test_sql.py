@@ -95,7 +95,14 @@ def test_every_type_has_a_form(lively: Shell) -> None:
     table = list(csv.DictReader(io.StringIO(lively.ok("sql", question, "--csv").out)))
     assert (table[0]["s"], table[0]["yes"], table[0]["no"]) == ('{"a":[1,null]}', "true", "")
     evil = lively.ok("sql", r"select e'\033[31m' || 'red' as c")
-    assert evil.out == "C\n\\x1b[31mred\n", "a terminal is not commanded"
+    assert evil.out == "C\n\\x1b[31mred\n"
+
+
+@pytest.mark.parametrize("form", ["", "--json", "--jsonl", "--csv"])
+def test_a_terminal_is_not_commanded(lively: Shell, form: str) -> None:
+    answer = lively.terminal("sql", r"select e'\033[31m' || 'red\u009b' as c", *form.split())
+    assert answer.code == 0 and "red" in answer.out
+    assert "\x1b[31m" not in answer.out and "\x9b" not in answer.out
 
 
 def test_a_long_answer_comes_as_it_is_made(lively: Shell) -> None:
