@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 import orjson
@@ -304,7 +305,7 @@ def _disk(run: Run) -> Result:
 
 
 def _bytes_below(directory: str) -> int:
-    return sum(entry.stat().st_size for entry in os.scandir(directory))
+    return sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file())
 
 
 _CALLS = {"enqueue --id": _enqueue, "status": _status, "show ID": _show}

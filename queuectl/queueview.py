@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from itertools import takewhile
 from types import TracebackType
 from typing import Self
 
@@ -19,11 +18,11 @@ from queuectl.engines.file.pinning import Pinned, pin
 from queuectl.engines.tables import Spoiled
 from queuectl.errors import Compacted, Damaged, Invalid, QueuectlError
 from queuectl.events import vocabulary as v
-from queuectl.events.log import Log, Missing, ignored
+from queuectl.events.log import LAST, Log, Missing, ignored
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.projections import runs, snapshot
-from queuectl.projections.past import LAST, NOW, START, Moment, Past, Progress, unseen
+from queuectl.projections.past import NOW, START, Moment, Past, Progress, unseen
 from queuectl.projections.runs import Run
 from queuectl.projections.snapshot import Snapshot
 from queuectl.projections.state import State
@@ -114,14 +113,11 @@ class PastView(View):
 
     def history(self, job: str, missing: Missing = ignored) -> list[v.Event]:
         """As above, up to the moment that is looked at."""
-        last = self.known.offset
-        events = self.log.read_about(job, missing)
-        return list(takewhile(lambda event: event.offset <= last, events))
+        return list(self.log.read_about(job, missing, last=self.known.offset))
 
     def life(self, job: Job) -> Iterator[v.Event]:
         """As above; there need not be that job any more."""
-        events = self.log.read_about(job.id, after=job.spec.offset - 1)
-        return takewhile(lambda event: event.offset <= job.offset, events)
+        return self.log.read_about(job.id, after=job.spec.offset - 1, last=job.offset)
 
     def close(self) -> None:
         """Give back files."""
@@ -290,8 +286,7 @@ class QueueView(View):
         self, after: Moment = START, until: Moment = NOW, missing: Missing = ignored
     ) -> Iterator[list[v.Event]]:
         """What happened after one moment and up to another, as `events` tells it."""
-        offset = after.offset if after.offset < LAST else self.log.before(after.at)
-        for events in self.events(offset, missing):
+        for events in self.events(self.offset(after), missing):
             within = events
             if after.has(events[0]) or not until.has(events[-1]):
                 within = [one for one in events if until.has(one) and not after.has(one)]
@@ -299,6 +294,10 @@ class QueueView(View):
                 yield within
             if not until.has(events[-1]):
                 return
+
+    def offset(self, moment: Moment) -> int:
+        """One that a moment has; not far from its last."""
+        return moment.offset if moment.offset < LAST else self.log.before(moment.at)
 
     @cached_property
     def past(self) -> Past:

@@ -8,11 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _OFFERED_MAX = 100
+
+
+def items(words: Iterable[str], begun: str) -> list[CompletionItem]:
+    """Those of a few words that begin so."""
+    # Who is asked for it has it loaded.
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(word) for word in words if word.startswith(begun)]
+
 
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 

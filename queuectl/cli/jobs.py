@@ -27,10 +27,10 @@ from queuectl.cli.parameters import (
     pass_app,
 )
 from queuectl.cli.root import App
-from queuectl.cli.story import line
+from queuectl.cli.story import line, lost, phases
 from queuectl.cli.text import ago, columns, printable, seconds, shorten, state_name
 from queuectl.domain.job import Job
-from queuectl.events.vocabulary import JobEnqueued
+from queuectl.events.vocabulary import JobClaimed, JobEnqueued
 from queuectl.projections import timeline
 from queuectl.projections.runs import Run
 from queuectl.quantities import format_duration
@@ -179,8 +179,9 @@ Examples:
 def history(app: App, name: str, show_env: bool, as_json: bool, as_jsonl: bool) -> None:
     """Show all that ever happened to a job, oldest first.
 
-    A purged job has its history, too. Each event is checked against the line before it; whether one
-    is missing in between is for log verify to tell.
+    What changed, who did it and why, how long it waited and ran, and at the end how it spent its
+    time. A purged job has its history, too. Each event is checked against the line before it;
+    whether one is missing in between is for log verify to tell.
     """
     with app.open() as queue:
         id = id_of(queue, name)
@@ -189,7 +190,7 @@ def history(app: App, name: str, show_env: bool, as_json: bool, as_jsonl: bool) 
         # Where the beginning is there, nothing is missing.
         if not events or not isinstance(events[0], JobEnqueued):
             for gap in dict.fromkeys(gaps):
-                app.say(_gap(*gap))
+                app.say(lost(*gap))
         if not events:
             queue.get(name)
         if as_json:
@@ -198,10 +199,13 @@ def history(app: App, name: str, show_env: bool, as_json: bool, as_jsonl: bool) 
         if as_jsonl:
             emit_lines(event_document(event, show_env=show_env) for event in events)
             return
-        for step in timeline.of(events):
+        steps = list(timeline.of(events))
+        for step in steps:
             click.echo(line(step, show_env=show_env))
-
-
-def _gap(first: int, last: int, why: str) -> str:
-    what = printable(why) or "they are not in the archive"
-    return f"of events {first} to {last} only what the log has kept can be searched: {what}"
+        took = [step.took for step in steps]
+        job = queue.known.jobs.get(id)
+        if job is not None and job.live:
+            took.append(timeline.spent(job, queue.now()))
+        told = phases(took, sum(isinstance(event, JobClaimed) for event in events))
+        if told:
+            app.say(told)

@@ -13,7 +13,8 @@ from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
 from queuectl.cli.text import ago
 from queuectl.errors import Invalid
-from queuectl.projections.past import LAST, Moment
+from queuectl.events.log import LAST
+from queuectl.projections.past import Moment
 from queuectl.quantities import parse_duration_ms
 
 
@@ -30,6 +31,15 @@ class Named(NamedTuple):
         if self.offset is not None:
             return Moment(self.offset)
         return Moment(at=self.at or instants.later(queue.now(), -self.ago_ms))
+
+    def begin(self, queue: Any) -> Moment:
+        """The same, to go on from. Raises `Invalid` where the log has not got there yet."""
+        head = queue.log.head()
+        if self.offset is not None and self.offset > head:
+            raise Invalid(f"{self.text}: that has not happened yet: the last event is {head}")
+        if self.at > queue.now():
+            raise Invalid(f"{self.text}: that is in the future: it is {queue.now()} now")
+        return self.moment(queue)
 
 
 class NamedMoment(click.ParamType[Named]):
@@ -103,7 +113,7 @@ def past(app: App, queue: Any, named: Named) -> Any:
         raise Invalid(f"{named.text}: {error}") from None
     if view.lost:
         app.say(
-            f"the originals of events up to {view.lost} are not in the archive any more: jobs that"
-            " were forgotten since are missing"
+            f"the originals of events up to {view.lost} are not in the archive: jobs that were"
+            " forgotten since are missing"
         )
     return view

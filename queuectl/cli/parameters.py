@@ -62,11 +62,7 @@ class State(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[click.shell_completion.CompletionItem]:
-        return [
-            click.shell_completion.CompletionItem(state)
-            for state in STATES
-            if state.startswith(incomplete)
-        ]
+        return completion.items(STATES, incomplete)
 
 
 Moment = str | int

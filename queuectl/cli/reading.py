@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.text import printable
+from queuectl.cli.story import lost
 from queuectl.errors import PartlyDone
 from queuectl.instants import Instant
 
@@ -31,9 +31,8 @@ def reading(
         source = Source(queue, since=since, until=until, show_env=show_env, progress=progress)
         yield source, progress
         progress.clear()
-        for first, last, why in dict.fromkeys(source.gaps):
-            what = printable(why) or "they are not in the archive any more"
-            app.say(f"of events {first} to {last} only what the log has kept is in this: {what}")
+        for gap in dict.fromkeys(source.gaps):
+            app.say(lost(*gap))
         damage = queue.damage
         if damage is not None:
             raise PartlyDone(

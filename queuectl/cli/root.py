@@ -26,6 +26,7 @@ COMMANDS = {
     "why": "why:why",
     "diff": "diff:diff",
     "proof": "proof:proof",
+    "watch": "events:watch",
     "wait": "wait:wait",
     "cancel": "verbs:cancel",
     "retry": "verbs:retry",

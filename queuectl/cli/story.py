@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from queuectl.cli.text import ago, counted, printable, seconds, shorten
 from queuectl.events import vocabulary as v
 from queuectl.instants import Instant, between_ms
 from queuectl.projections.causes import Cause
-from queuectl.projections.timeline import Step
+from queuectl.projections.timeline import AT_REST, HELD_BACK, RUNNING, WAITED, Step
 
 
 def tell(event: v.Event, *, show_env: bool = False) -> str:
@@ -152,12 +153,32 @@ def event_line(event: v.Event) -> str:
     return dated(event, "  ".join(filter(None, words)))
 
 
+def lost(first: int, last: int, why: str) -> str:
+    """What to say where originals are not in the archive."""
+    what = printable(why) or "they are not in the archive"
+    return f"of events {first} to {last} only what the log has kept is there: {what}"
+
+
 def line(step: Step, *, show_env: bool) -> str:
     """One line of a history: when, which event, what it changed, and the story."""
     event = step.event
     before, after = step.changes.get("state", (None, None))
     change = "" if before == after else f"{before or 'new'} -> {after or 'forgotten'}"
-    return (
-        f"{event.at}  {event.offset:>6}  {v.wire_name(event):<14}"
-        f"  {change:<25}  {tell(event, show_env=show_env)}"
-    ).rstrip()
+    waited = step.took.get(WAITED, 0)
+    after = f", after waiting {seconds(waited)}" if isinstance(event, v.JobClaimed) else ""
+    told = f"{v.wire_name(event):<14}  {change:<25}  {tell(event, show_env=show_env)}{after}"
+    return dated(event, told).rstrip()
+
+
+def phases(took: Iterable[Mapping[str, int]], runs: int) -> str:
+    """How a job has spent its time, all in all."""
+    spent: Counter[str] = Counter()
+    for part in took:
+        spent.update(part)
+    parts = [
+        f"{seconds(spent[phase])} {phase}"
+        + (f" in {counted(runs, 'run')}" if phase == RUNNING else "")
+        for phase in (HELD_BACK, WAITED, RUNNING, AT_REST)
+        if spent[phase]
+    ]
+    return f"{seconds(sum(spent.values()))} in all: {', '.join(parts)}" if parts else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import click
 
 from queuectl.cli import completion
@@ -10,8 +12,6 @@ from queuectl.cli.root import App
 from queuectl.cli.text import counted
 from queuectl.domain.job import COMPLETED, FINISHED
 from queuectl.errors import Invalid, WaitTimedOut
-
-_POLL_S = 0.02
 
 
 @click.command(
@@ -57,9 +57,10 @@ def wait(
                         click.echo(f"{id} {state}")
             if not waiting:
                 break
-            if until is not None and queue.host.monotonic_s() >= until:
+            left_s = until - queue.host.monotonic_s() if until is not None else math.inf
+            if left_s <= 0:
                 raise WaitTimedOut(f"{counted(len(waiting), 'job')} not ended yet: {waiting[0]}")
-            queue.host.sleep(_POLL_S)
+            queue.log.wait(left_s)
         if as_json:
             from queuectl.cli.documents import emit, job_document
 

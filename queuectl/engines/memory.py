@@ -11,9 +11,11 @@ from contextlib import AbstractContextManager, nullcontext
 from queuectl import instants
 from queuectl.errors import Conflict
 from queuectl.events.codec import decode, encode, frame
-from queuectl.events.log import Batch, Missing, ignored
+from queuectl.events.log import LAST, Batch, Missing, ignored
 from queuectl.events.vocabulary import Event
 from queuectl.host import Host
+
+_LOOK_S = 0.05
 
 
 class MemoryLog:
@@ -56,16 +58,19 @@ class MemoryLog:
         return ""
 
     def read_about(
-        self, job: str, missing: Missing = ignored, *, after: int = 0
+        self, job: str, missing: Missing = ignored, *, after: int = 0, last: int = LAST
     ) -> Iterator[Event]:
-        for events in self.read(after):
-            yield from (event for event in events if getattr(event, "job", None) == job)
+        found = (event for events in self.read(after) for event in events if event.offset <= last)
+        return (event for event in found if getattr(event, "job", None) == job)
 
     def read_kind(self, kind: type[Event], after: int = 0) -> Iterator[Event]:
         return (event for events in self.read(after) for event in events if type(event) is kind)
 
     def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
         return (event for event in self.read_about(job) if first <= event.offset <= last)
+
+    def wait(self, timeout_s: float) -> None:
+        self._host.sleep(min(timeout_s, _LOOK_S))
 
     def append(self, batches: Sequence[Batch]) -> list[Event]:
         for batch in batches:

@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 from queuectl.events.vocabulary import Event, Fact
 from queuectl.instants import Instant
 
+LAST = 1 << 62
+"""No event has a higher offset."""
 Missing = Callable[[int, int, str], None]
 """Told that the originals from one offset to another (inclusive) are not in the archive, and what
 is wrong with it if it is there."""
@@ -80,10 +82,10 @@ class Log(Protocol):
         `read_originals` gives the same of them. Empty where that cannot be said."""
 
     def read_about(
-        self, job: str, missing: Missing = ignored, *, after: int = 0
+        self, job: str, missing: Missing = ignored, *, after: int = 0, last: int = LAST
     ) -> Iterator[Event]:
-        """The durable events about one job above `after`, oldest first, without decoding the
-        others.
+        """The durable events about one job above `after` and up to `last`, oldest first, without
+        decoding the others.
 
         Events that were taken out of the log are among them, if they are archived; `missing` hears
         where that archive is not what it should be.
@@ -95,6 +97,10 @@ class Log(Protocol):
     def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
         """Those with an offset from `first` to `last` that were not taken out of the log: for who
         knows of a job that none was. It saves searching all that is older or newer."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Return once something may have been appended since the last call, at the latest after so
+        long. The first call need not wait at all."""
 
     def append(self, batches: Sequence[Batch]) -> list[Event]:
         """Write batches durably, in order and in one go; returns their events.

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from queuectl.domain.job import FINISHED
 from queuectl.engines.tables import Spoiled
 from queuectl.errors import Compacted, QueuectlError
-from queuectl.events.log import Log
+from queuectl.events.log import LAST, Log
 from queuectl.events.vocabulary import Event
 from queuectl.host import Host
 from queuectl.instants import LATEST, Instant
@@ -32,10 +32,6 @@ _SPAN_SHARE = 64
 _LOCK = "LOCK"
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
-
-
-LAST = 1 << 62
-"""No event has a higher offset."""
 
 
 def unseen(done: int, total: int) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from queuectl.domain.evolve import evolve
-from queuectl.domain.job import Job
+from queuectl.domain.job import WAITING, Job
 from queuectl.events import vocabulary as v
+from queuectl.instants import Instant, between_ms
 
+HELD_BACK, WAITED, RUNNING, AT_REST = "held back", "waiting", "running", "at rest"
 _WATCHED = ("state", "attempts", "worker", "runnable_at", "exit_code", "error", "run_ms")
 
 
@@ -18,6 +20,9 @@ class Step(NamedTuple):
     event: v.JobEvent
     changes: dict[str, tuple[Any, Any]]
     """Per field of the job its value before and after."""
+    took: dict[str, int]
+    """How the time since the step before was spent, in milliseconds: `held back` until a job may
+    run, `waiting` for a worker, `running`, or `at rest` after its end."""
 
 
 def of(events: Iterable[v.Event]) -> Iterator[Step]:
@@ -26,7 +31,21 @@ def of(events: Iterable[v.Event]) -> Iterator[Step]:
     for event in events:
         if isinstance(event, v.JobEvent):
             before, job = job, evolve(job, event)
-            yield Step(event, _changes(before, job))
+            yield Step(event, _changes(before, job), spent(before, event.at))
+
+
+def spent(job: Job | None, until: Instant) -> dict[str, int]:
+    """How a job has spent the time since its last event."""
+    if job is None:
+        return {}
+    if job.held:
+        phases = {RUNNING: between_ms(job.updated_at, until)}
+    elif job.state in WAITING:
+        due = min(max(job.updated_at, job.runnable_at), until)
+        phases = {HELD_BACK: between_ms(job.updated_at, due), WAITED: between_ms(due, until)}
+    else:
+        phases = {AT_REST: between_ms(job.updated_at, until)}
+    return {phase: ms for phase, ms in phases.items() if ms}
 
 
 def _changes(before: Job | None, after: Job | None) -> dict[str, tuple[Any, Any]]:

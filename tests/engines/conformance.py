@@ -205,6 +205,8 @@ class LogConformance:
         for after in range(log.head() + 2):
             found = handle().read_about("a", after=after)
             assert [event.offset for event in found] == [o for o in (2, 4, 6, 8) if o > after]
+            found = handle().read_about("a", after=after, last=5)
+            assert [event.offset for event in found] == [o for o in (2, 4) if o > after]
 
     def test_read_kind_gives_the_events_of_that_kind_alone(self, handle: Open) -> None:
         log = handle()

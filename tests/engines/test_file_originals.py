@@ -156,17 +156,20 @@ def test_an_altered_log_is_read_up_to_the_damage_from_wherever_it_begins(
 
 
 def test_an_end_that_was_cut_is_missed(tmp_path: Path) -> None:
-    (tmp_path / "log").mkdir()
+    write(tmp_path)
+    true = everything(opened(tmp_path))
     log = opened(tmp_path)
-    for job in "abc":
-        log.append([batch(job)])
-    (path,) = segments(tmp_path)
-    path.write_bytes(path.read_bytes().removesuffix(b"\n").rpartition(b"\n")[0] + b"\n")
-    found: list[Event] = []
-    with pytest.raises(Damaged, match="event 3 is missing"):
-        for events in log.read_originals():
-            found += events
-    assert offsets(found) == [1, 2]
+    log.append([batch("z")])
+    path = segments(tmp_path)[-1]
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"\n", 0, -1) + 1])
+    for after in range(len(true)):
+        found: list[Event] = []
+        with pytest.raises(Damaged) as raised:
+            for events in log.read_originals(after):
+                found += events
+        assert found == true[after:]
+        assert raised.value.offset == len(true)
 
 
 def test_a_beginning_that_is_gone_is_missed(tmp_path: Path) -> None:

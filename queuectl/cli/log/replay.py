@@ -113,7 +113,7 @@ def _compare(app: App, as_json: bool) -> None:
         if lost:
             app.say(
                 f"up to event {lost} from the log as it stands: originals before it are not in the"
-                " archive any more"
+                " archive"
             )
 
 

@@ -12,10 +12,11 @@ from itertools import pairwise
 from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.reader import BROKEN_CHAIN, FileReader
 from queuectl.engines.file.segments import counting
+from queuectl.engines.file.waiting import Waiting
 from queuectl.errors import ArchiveDamaged, Damaged
 from queuectl.events import codec
 from queuectl.events.codec import BadLine, Header
-from queuectl.events.log import Missing, ignored
+from queuectl.events.log import LAST, Missing, ignored
 from queuectl.events.vocabulary import Event, wire_name
 from queuectl.host import Host
 from queuectl.instants import Instant
@@ -38,27 +39,40 @@ class OriginalsReader(FileReader):
     def __init__(self, directory: str, host: Host, archive: str) -> None:
         super().__init__(directory, host)
         self.archive = Archive(archive, host)
+        self._waiting = Waiting(host, self.lock_path)
 
     def read_originals(self, after: int = 0, missing: Missing = ignored) -> Iterator[list[Event]]:
+        if after + 1 >= self.active():
+            # The last segment is never rewritten, and whoever comes back goes on where it was.
+            return self.read(after)
         return _Walk(self, self.archive, b"", missing).between(after + 1, self.head())
 
     def read_about(
-        self, job: str, missing: Missing = ignored, *, after: int = 0
+        self, job: str, missing: Missing = ignored, *, after: int = 0, last: int = LAST
     ) -> Iterator[Event]:
-        return self._found(_needle(job), after, missing)
+        return self._found(_needle(job), after, last, missing)
 
     def read_kind(self, kind: type[Event], after: int = 0) -> Iterator[Event]:
         needle = b',"type":"%s"' % wire_name(kind).encode()
-        return self._found(needle, after, ignored)
+        return self._found(needle, after, LAST, ignored)
 
-    def _found(self, needle: bytes, after: int, missing: Missing) -> Iterator[Event]:
+    def _found(self, needle: bytes, after: int, last: int, missing: Missing) -> Iterator[Event]:
         walk = _Walk(self, self.archive, needle, missing)
-        return (event for events in walk.between(after + 1, self.head()) for event in events)
+        pieces = walk.between(after + 1, min(last, self.head()))
+        return (event for events in pieces for event in events)
 
     def read_kept(self, job: str, first: int, last: int) -> Iterator[Event]:
         walk = _Walk(self, None, _needle(job), ignored)
         pieces = walk.between(first, min(last, self.head()))
         return (event for events in pieces for event in events)
+
+    def wait(self, timeout_s: float) -> None:
+        # Every append moves the mark, last of all.
+        self._waiting.wait(timeout_s)
+
+    def close(self) -> None:
+        self._waiting.close()
+        super().close()
 
     def before(self, at: Instant) -> int:
         # The first line of each segment has the time of the last event before it.
