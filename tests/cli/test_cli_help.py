@@ -32,7 +32,7 @@ DOCUMENTED = """
     proof | wait | cancel | retry | dlq list | dlq retry | dlq purge | config set | config get
     config list | stats | log segments | log tail | log verify | log compact | log repair | doctor
     queue list | queue pause | queue resume | errors | simulate | sql | report | diff | why
-    log replay
+    log replay | watch
 """
 
 

@@ -75,7 +75,7 @@ def test_where_the_system_cannot_wake_it_is_looked_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, reader, host = logs(tmp_path)
-    monkeypatch.setattr(host, "changes", lambda path: -1)
+    monkeypatch.setattr(host, "make_watch", lambda: -1)
     reader.wait(60)
     reader.wait(0.01)
     assert host.slept == [0.05, 0.01]
