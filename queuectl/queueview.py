@@ -116,9 +116,16 @@ class QueueView:
         if not bookmark:
             return False
         try:
-            return snapshot.save(self.known, bookmark, self.home, self.host)
+            return snapshot.save(
+                self.known, bookmark, self.home, self.host, outdated=self._is_redacted_since
+            )
         except (OSError, Spoiled, QueuectlError):
             return False
+
+    def _is_redacted_since(self) -> bool:
+        """Whether values are to be taken out that are known here."""
+        later = self.log.read(self.known.offset)
+        return any(isinstance(event, v.JobRedacting) for events in later for event in events)
 
     def use_snapshot(self) -> None:
         """Leave finished jobs to the newest snapshot, where it is newer than what is known."""

@@ -36,6 +36,10 @@ class JobEvent(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The queue that the job is in."""
     attempt: int = -1
     """The run this is about, from 1; 0 before the first."""
+    redacted: list[str] | None = None
+    """The fields whose values were taken out of this event, as somebody asked."""
+    original: str = ""
+    """Where values were taken out, the SHA-256 of a zero byte and the body of the line before."""
 
 
 class AttemptEvent(JobEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -193,6 +197,31 @@ class JobPruned(
     """Who asked: user@host."""
     reason: str = ""
     """Why, in their words."""
+
+
+class JobRedacting(
+    JobEvent, tag="job.redacting", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """Somebody asked that values be taken out of events of this job. From here on they count as
+    taken out; the files follow."""
+
+    fields: list[str] | None = None
+    """Whose values: `command` with `argv`, `cwd`, `env`, `secret_env`, `tags`, `error`, `reason`,
+    `actor`."""
+    offsets: list[int] | None = None
+    """The events that have such values."""
+    lines: list[str] | None = None
+    """For each the SHA-256 of a zero byte and the body of its line as it is from then on."""
+    actor: str = ""
+    """Who asked: user@host."""
+    reason: str = ""
+    """Why, in their words."""
+
+
+class JobRedacted(
+    JobEvent, tag="job.redacted", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """Nothing of what was to be taken out is left in the log and its archive."""
 
 
 class LeaseRenewed(Event, tag="lease.renewed", frozen=True, kw_only=True, omit_defaults=True):
@@ -360,28 +389,11 @@ Fact = Event
 """The same structs, before the log has given them an offset and a time."""
 
 AnyEvent = Union[  # noqa: UP007 - msgspec reads it at run time
-    JobEnqueued,
-    JobClaimed,
-    JobCompleted,
-    JobFailed,
-    JobRetried,
-    JobDead,
-    JobRequeued,
-    JobReleased,
-    JobCancelled,
-    JobPruned,
-    LeaseRenewed,
-    LeaseExpired,
-    WorkerStarted,
-    WorkerStopRequested,
-    WorkerStopped,
-    SettingChanged,
-    QueuePaused,
-    QueueResumed,
-    LogCompacted,
-    LogRepaired,
-    SinkLost,
-]
+    JobEnqueued, JobClaimed, JobCompleted, JobFailed, JobRetried, JobDead, JobRequeued, JobReleased,
+    JobCancelled, JobPruned, JobRedacting, JobRedacted, LeaseRenewed, LeaseExpired, WorkerStarted,
+    WorkerStopRequested, WorkerStopped, SettingChanged, QueuePaused, QueueResumed, LogCompacted,
+    LogRepaired, SinkLost,
+]  # fmt: skip
 
 Facts = Sequence[Fact]
 

@@ -21,7 +21,8 @@ from queuectl.domain.job import Job
 from queuectl.domain.settings import Settings
 from queuectl.engines import tables
 from queuectl.engines.tables import Spoiled, Table
-from queuectl.events.vocabulary import LogCompacted
+from queuectl.errors import LockTimedOut
+from queuectl.events.vocabulary import JobRedacting, LogCompacted
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.projections.workers import WorkerRow
@@ -29,10 +30,11 @@ from queuectl.projections.workers import WorkerRow
 if TYPE_CHECKING:
     from queuectl.projections.state import State
 
-FORMAT = 1
+FORMAT = 2
 """Rises whenever the meaning of what is kept changes."""
 _HEAD_BYTES_MAX = 1 << 26
 _LOADS_MAX = 5
+_POLL_S = 0.01
 _FANOUT = 4
 """A table is merged with the next older one unless that one is more than so many times as long."""
 _row_decoder = msgspec.json.Decoder(tuple[int, Job])
@@ -57,6 +59,8 @@ class Head(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Jobs by state."""
     statistics: LogCompacted
     """As if nothing but this had happened so far."""
+    redactions: list[JobRedacting]
+    redacting: list[str]
     workers: list[WorkerRow]
     held: list[str]
     """The ids of the jobs that workers hold."""
@@ -212,12 +216,14 @@ def _read_head(home: Home, host: Host) -> Head | None:
     return head if head.format == FORMAT and head.version == __version__ else None
 
 
-def save(state: State, bookmark: str, home: Home, host: Host) -> bool:
+def save(
+    state: State, bookmark: str, home: Home, host: Host, *, outdated: Callable[[], bool] = bool
+) -> bool:
     """Make `state` the snapshot, unless somebody else is at it or has been since it began.
 
-    `bookmark` is the place in the log that `state` has got to. Loads all jobs that are not over.
-    Returns whether it was kept, which one that is not newer is not. Raises `OSError` and
-    `Spoiled`; then the one before stands.
+    `bookmark` is the place in the log that `state` has got to; `outdated` is asked whether it knows
+    what it must not know any more. Loads all jobs that are not over. Returns whether it was kept,
+    which one that is not newer is not. Raises `OSError` and `Spoiled`; then the one before stands.
     """
     if state.jobs.base is not None and not state.tail:
         return False
@@ -228,7 +234,7 @@ def save(state: State, bookmark: str, home: Home, host: Host) -> bool:
         return False
     try:
         there = _read_head(home, host)
-        if there is not None and there.offset != state.replaces:
+        if (there.offset if there is not None else 0) != state.replaces or outdated():
             return False
         state.load_live()
         # In the names of all that is made for it: no name twice, not even after a crash.
@@ -242,6 +248,25 @@ def save(state: State, bookmark: str, home: Home, host: Host) -> bool:
             raise
         _remove_others(head, home, host)
         return True
+    finally:
+        host.close(lock)
+
+
+def drop(home: Home, host: Host, timeout_s: float = 30.0) -> None:
+    """Take away all there is, also what somebody is just making. Raises `LockTimedOut`."""
+    path = os.path.join(home.snapshots, "LOCK")
+    if not host.exists(home.snapshots):
+        return
+    give_up_s = host.monotonic_s() + timeout_s
+    while (lock := host.hold(path)) is None:
+        if host.monotonic_s() > give_up_s:
+            raise LockTimedOut(
+                f"somebody else keeps a snapshot in {home.snapshots}: let them finish"
+            )
+        host.sleep(_POLL_S)
+    try:
+        _remove(home, host, lambda name: name != "LOCK")
+        host.sync_directory(home.snapshots)
     finally:
         host.close(lock)
 
@@ -264,6 +289,8 @@ def _write_tables(state: State, mark: str, bookmark: str, home: Home, host: Host
         paused=sorted(state.paused),
         counts=state.counts,
         statistics=state.statistics.summary(),
+        redactions=state.redactions,
+        redacting=sorted(state.redacting),
         workers=[msgspec.structs.replace(row, holding={}) for row in state.workers.rows.values()],
         held=[job.id for job in live if job.held],
         live=f"live-{mark}",

@@ -8,6 +8,7 @@ import click
 
 from queuectl.cli.documents import emit, emit_lines, event_document
 from queuectl.cli.log.compact import compact
+from queuectl.cli.log.redact import redact
 from queuectl.cli.log.repair import repair
 from queuectl.cli.log.verify import verify
 from queuectl.cli.parameters import json_option, jsonl_option, pass_app
@@ -109,3 +110,4 @@ def tail(app: App, lines: int, follow: bool, show_env: bool, as_json: bool, as_j
 log.add_command(verify)
 log.add_command(compact)
 log.add_command(repair)
+log.add_command(redact)
