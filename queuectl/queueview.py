@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from queuectl import instants
+from queuectl.domain import payloads
 from queuectl.domain.job import Job
 from queuectl.engines.file import FileLog
 from queuectl.engines.file.pinning import Pinned, pin
@@ -61,7 +62,8 @@ class QueueView:
         self._has_home = log is None
         if log is None:
             self._open_home(create)
-            log = FileLog(self.home.log, self.host, archive=self.home.archive)
+            home = self.home
+            log = FileLog(home.log, self.host, archive=home.archive, payloads=home.payloads)
         self.log = log
         self.known = self._first_look()
         """All projections as of the last look, for who looks often and knows when."""
@@ -200,6 +202,11 @@ class QueueView:
         """Every event about the job with exactly this id, oldest first; also a purged one's.
         `missing(first, last, why)` hears where the archive is not what it should be."""
         return list(self.log.read_about(job, missing))
+
+    def whole(self, spec: v.JobEnqueued) -> v.JobEnqueued:
+        """A job as it was given, where the log has only the beginning of it. Raises `PayloadLost`
+        and `OSError` where the rest cannot be read."""
+        return payloads.whole(spec, self.log.kept)
 
     def runs(self, job: Job) -> list[Run]:
         """The runs of a job that there is, oldest first, over all its rounds."""

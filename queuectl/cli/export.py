@@ -136,6 +136,8 @@ def _tell(app: App, source: Any, to: str) -> None:
     for first, last, why in dict.fromkeys(source.gaps):
         what = printable(why) or "they are not in the archive any more"
         app.say(f"of events {first} to {last} only what the log has kept was exported: {what}")
+    for job, why in source.cut.items():
+        app.say(f"of job {job} only the beginning was exported: {printable(why)}")
     damage = source.queue.damage
     if damage is not None:
         raise PartlyDone(

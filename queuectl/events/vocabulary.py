@@ -12,62 +12,10 @@ Durations are integer milliseconds, times are `Instant` text, sizes are bytes.
 from collections.abc import Sequence
 from typing import Union
 
-import msgspec
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What every event carries: its place in the log and when it was recorded."""
-
-    offset: int = 0
-    """Place in the log, from 1, strictly rising; 0 while it is only a fact."""
-    at: str = ""
-    """When the log recorded it; never runs backwards from one event to the next."""
-    more: bool = False
-    """The next event belongs to the same batch: all of a batch happened, or none."""
-
-
-class JobEvent(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What every event about one job carries."""
-
-    job: str = ""
-    """The id of the job."""
-    # The defaults are values that never occur: so both stand on every line.
-    queue: str = ""
-    """The queue that the job is in."""
-    attempt: int = -1
-    """The run this is about, from 1; 0 before the first."""
-    redacted: list[str] | None = None
-    """The fields whose values were taken out of this event, as somebody asked."""
-    original: str = ""
-    """Where values were taken out, the SHA-256 of a zero byte and the body of the line before."""
-
-
-class AttemptEvent(JobEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What every event about one run of a job carries."""
-
-    worker: str = ""
-    """The id of the worker that ran it."""
-    token: int = 0
-    """The fencing token: the offset of the `job.claimed` event that began the run."""
-
-
-class FinishEvent(AttemptEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What the end of a run carries."""
-
-    exit_code: int | None = None
-    """The exit code of the command; absent when it did not exit by itself."""
-    wait_ms: int = 0
-    """From the moment the job could have run to the moment it was claimed."""
-    run_ms: int = 0
-    """From start to end of the command, by a clock that nobody can set."""
-    cpu_ms: int = 0
-    """Processor time of the command and the children it waited for, user and system."""
-    stdout_bytes: int = 0
-    """Bytes the command wrote to its standard output."""
-    stderr_bytes: int = 0
-    """Bytes the command wrote to its standard error."""
-    escaped: int = 0
-    """Processes it had left behind outside its process group; they were ended too."""
+from queuectl.events.base import AttemptEvent as AttemptEvent
+from queuectl.events.base import Event as Event
+from queuectl.events.base import FinishEvent as FinishEvent
+from queuectl.events.base import JobEvent as JobEvent
 
 
 class JobEnqueued(
@@ -87,6 +35,9 @@ class JobEnqueued(
     """Names whose values the worker must have in its own environment."""
     tags: list[str] | None = None
     """Labels to find the job by."""
+    payloads: list[str] | None = None
+    """`field=SHA-256` of each field that is too long for the line and kept in `payloads/`: here
+    `command` has only its beginning, and others are absent."""
     priority: int = 0
     """Higher runs sooner."""
     run_at: str = ""

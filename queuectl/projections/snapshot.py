@@ -34,7 +34,6 @@ FORMAT = 2
 """Rises whenever the meaning of what is kept changes."""
 _HEAD_BYTES_MAX = 1 << 26
 _LOADS_MAX = 5
-_POLL_S = 0.01
 _FANOUT = 4
 """A table is merged with the next older one unless that one is more than so many times as long."""
 _row_decoder = msgspec.json.Decoder(tuple[int, Job])
@@ -257,13 +256,9 @@ def drop(home: Home, host: Host, timeout_s: float = 30.0) -> None:
     path = os.path.join(home.snapshots, "LOCK")
     if not host.exists(home.snapshots):
         return
-    give_up_s = host.monotonic_s() + timeout_s
-    while (lock := host.hold(path)) is None:
-        if host.monotonic_s() > give_up_s:
-            raise LockTimedOut(
-                f"somebody else keeps a snapshot in {home.snapshots}: let them finish"
-            )
-        host.sleep(_POLL_S)
+    lock = host.hold_within(path, timeout_s)
+    if lock is None:
+        raise LockTimedOut(f"somebody else keeps a snapshot in {home.snapshots}: let them finish")
     try:
         _remove(home, host, lambda name: name != "LOCK")
         host.sync_directory(home.snapshots)

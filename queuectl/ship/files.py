@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from queuectl.engines.file.shelf import Shelf
+from queuectl.engines.file.shelf import Numbered
 from queuectl.errors import Invalid
 from queuectl.events.codec import Stretch
 from queuectl.host import Host
@@ -73,7 +73,7 @@ class Files:
     ) -> None:
         """Raises `Unavailable` where somebody else is at it, `Refused` where it is for something
         else, and `OSError`."""
-        self._shelf = Shelf(directory, ".jsonl", host)
+        self._shelf = Numbered(directory, ".jsonl", host)
         self._directory = directory
         self._host = host
         self._events_max = events_max

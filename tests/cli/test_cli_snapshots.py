@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "list": ("", "--limit 2", "--state dead --state completed", "--queue mail", "--tag a"),
     "dlq list": ("", "--limit 1", "--queue mail"),
     "log compact": ("--dry-run",),
+    "log redact": ("bad --field error --dry-run", "later --field command --dry-run"),
     "log tail": ("", "--lines 0"),
 }
 """What a command is given, where it can or has to be given something."""
