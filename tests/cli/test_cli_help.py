@@ -31,6 +31,7 @@ DOCUMENTED = """
     enqueue | worker start | worker stop | worker list | status | list | show | logs | history
     proof | wait | cancel | retry | dlq list | dlq retry | dlq purge | config set | config get
     config list | stats | log segments | log tail | log verify | log compact | log repair | doctor
+    ship add | ship status | ship run | ship reset | ship remove
     queue list | queue pause | queue resume | errors | simulate | sql | report | diff | why
     log replay | watch
 """
@@ -88,6 +89,7 @@ def test_no_command_is_a_mistake_that_gets_help(shell: Shell) -> None:
         ("dlq retyr", "retry"),
         ("config gte", "get"),
         ("queue puase", "pause"),
+        ("ship sttaus", "status"),
         ("log tial", "tail"),
         ("list --stat dead", "--state"),
         ("list --state compelted", "completed"),
@@ -169,6 +171,10 @@ def test_completion_knows_jobs_queues_and_settings(shell: Shell) -> None:
     for command in ("list --queue", "worker start --queue", "queue resume", "enqueue --queue"):
         assert offered(shell, f"queuectl {command} q-") == ["q-job-a", "q-job-b", "q-other", "q-x"]
     assert offered(shell, "queuectl config set backoff-b") == ["backoff-base"]
+    for name in ("audit", "archive"):
+        shell.ok("ship", "add", name, "--to", f"jsonl:{name}")
+    for command in ("ship run", "ship status", "ship reset", "ship remove"):
+        assert offered(shell, f"queuectl {command} a") == ["archive", "audit"]
     shell.data.rename(shell.directory / "there")
     assert offered(shell, "queuectl --data there show o") == ["other"]
     assert offered(shell, "queuectl show o", QUEUECTL_DATA="there") == ["other"]

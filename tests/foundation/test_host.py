@@ -202,6 +202,45 @@ def test_ringing_where_nobody_waits_is_no_error(tmp_path: Path, machine: Host) -
 # ---- files
 
 
+def test_a_file_that_is_written_to_wakes_who_watches_it(tmp_path: Path, machine: Host) -> None:
+    path = str(tmp_path / "file")
+    watch = machine.make_watch()
+    assert not machine.watch(watch, path), "there is none yet"
+    fd = machine.create(path)
+    assert machine.watch(watch, path) and machine.watch(watch, path)
+    assert machine.wait([watch], 0) == set()
+    machine.write_at(fd, b"x", 0)
+    machine.write_at(fd, b"y", 0)
+    assert machine.wait([watch], 5) == {watch}
+    machine.silence(watch)
+    assert machine.wait([watch], 0) == set()
+    machine.unlink(path)
+    other = machine.create(path)
+    machine.silence(watch)
+    machine.write_at(other, b"x", 0)
+    assert machine.wait([watch], 0) == set(), "it is another file"
+    assert machine.watch(watch, path)
+    machine.write_at(other, b"y", 0)
+    assert machine.wait([watch], 5) == {watch}
+    for descriptor in (watch, fd, other):
+        machine.close(descriptor)
+
+
+def test_where_nothing_can_be_watched_it_says_so(tmp_path: Path, machine: Host) -> None:
+    assert not machine.watch(-1, str(tmp_path))
+
+
+def test_a_pipe_is_rung_and_silenced_and_never_blocks(machine: Host) -> None:
+    waiting, waking = machine.make_pipe()
+    machine.silence(waiting)
+    machine.write(waking, b"x")
+    assert machine.wait([waiting], 5) == {waiting}
+    machine.silence(waiting)
+    assert machine.wait([waiting], 0) == set()
+    machine.close(waiting)
+    machine.close(waking)
+
+
 def test_reserving_takes_blocks_and_leaves_the_size(tmp_path: Path, machine: Host) -> None:
     fd = machine.create(str(tmp_path / "file"))
     machine.write(fd, b"abc")
