@@ -7,17 +7,17 @@ import shutil
 from pathlib import Path
 
 import pytest
-from compacting import SIZE, compacted, segments, write
+from compacting import SIZE, Forget, compacted, segments, write
 from conformance import batch, everything
 from filelogs import FileLog
 from hosts import Untroubled
 
-from queuectl.engines.file import lines
+from queuectl.engines.file import lines, reader
 from queuectl.errors import Damaged
 from queuectl.events import codec
 from queuectl.events.codec import BODY
 from queuectl.events.log import Batch, Missing, ignored
-from queuectl.events.vocabulary import SettingChanged
+from queuectl.events.vocabulary import JobEnqueued, SettingChanged
 
 
 def opened(root: Path) -> FileLog:
@@ -75,14 +75,33 @@ def test_who_follows_gets_each_line_once(tmp_path: Path) -> None:
     assert seen == texts(opened(tmp_path))
 
 
-def test_what_compaction_took_out_comes_from_the_archive_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("piece_bytes", [1 << 17, 300])
+def test_what_compaction_took_out_comes_from_the_archive_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(reader, "_READ_BYTES", piece_bytes)
     write(tmp_path)
     before = texts(opened(tmp_path))
     assert compacted(tmp_path)
     log = opened(tmp_path)
     assert len(everything(log)) < len(before)
-    for after in (0, 3, 17, len(before) - 1):
+    for after in range(len(before)):
         assert texts(log, after) == before[after:]
+
+
+def test_one_event_that_another_stands_for_is_missed_although_no_offset_is(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "log").mkdir()
+    log = opened(tmp_path)
+    for job, size in (("a", 9), ("b", 3000), ("c", 9), ("d", 2000), ("e", 9)):
+        log.append([Batch([JobEnqueued(job=job, command="x" * size)])])
+    before = texts(log)
+    log.close()
+    assert compacted(tmp_path, forget=Forget("b"))
+    log = opened(tmp_path)
+    assert [event.offset for event in everything(log)] == [1, 2, 3, 4, 5]
+    assert texts(log) == before
 
 
 def test_where_the_archive_is_gone_what_is_left_comes_with_what_stands_for_the_rest(
