@@ -12,4 +12,4 @@ _MEMORY = "/dev/shm"
 def directory_in_memory() -> Path:
     """A new one; on disk where the system has no memory to give."""
     memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    return Path(tempfile.mkdtemp(dir=memory, prefix="torture-"))
+    return Path(tempfile.mkdtemp(dir=memory, prefix="queuectl-"))

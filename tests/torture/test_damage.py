@@ -221,10 +221,8 @@ def test_bytes_spoiled_at_random(ram: Path, chance: random.Random, tally: Tally)
 
 
 @pytest.mark.torture
-def test_bytes_spoiled_at_random_for_long(
-    written: Written, chance: random.Random, tally: Tally
-) -> None:
-    tally("pieces spoiled", spoil(written, chance, 50_000))
+def test_bytes_spoiled_at_random_for_long(ram: Path, chance: random.Random, tally: Tally) -> None:
+    tally("pieces spoiled", spoil(Written(ram / "data", SIZE // 4), chance, 50_000))
 
 
 @pytest.mark.torture
