@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from random import Random
 
 _SECTOR = 512
@@ -144,8 +145,9 @@ class Disk:
     def __init__(self, chance: Random) -> None:
         self._chance = chance
         self.capacity = 1 << 40
-        self.has_failed = False
-        """Whether a sync has failed since the power went the last time."""
+        self.failures: Counter[File | str] = Counter()
+        """How often syncs of a file, or of the directory of that name, have failed since the power
+        went the last time."""
         self._used = 0
         """Bytes that are allocated to files, also to those that have no name any more."""
         self.entries: dict[str, Entry] = {"/": Directory()}
@@ -305,7 +307,7 @@ class Disk:
 
     def lose_power(self) -> None:
         """Only what was made durable is sure to be left; of the rest, chance decides."""
-        self.has_failed = False
+        self.failures.clear()
         chance = self._chance
         kind = chance.random()
         # All, none, as far as a journal had got, or any of them: each names something real.

@@ -104,6 +104,7 @@ class SimulatedHost(Host):
         if entry is None and flags & os.O_CREAT:
             entry = File()
             self.disk.add(path, entry)
+            self._changes(os.path.dirname(path))
         elif flags & os.O_EXCL:
             raise failed(errno.EEXIST, path)
         return self._open(path, self.disk.find(path), append=bool(flags & os.O_APPEND))
@@ -125,6 +126,7 @@ class SimulatedHost(Host):
             data = data[: self.machine.chance.randrange(len(data))]
             if cut == "short" and not data:
                 raise failed(errno.ENOSPC)
+        self._changes(opening.file)
         written = self.disk.write(opening.file, len(opening.file.content), data)
         if cut == "killed":
             self.machine.end(process, signal.SIGKILL)
@@ -133,7 +135,9 @@ class SimulatedHost(Host):
 
     def write_at(self, fd: int, data: bytes, position: int) -> int:  # type: ignore[override]
         self._step("write_at", fd)
-        return self.disk.write(self._opening(fd).file, position, data)
+        file = self._opening(fd).file
+        self._changes(file)
+        return self.disk.write(file, position, data)
 
     def close(self, fd: int) -> None:  # type: ignore[override]
         if self.process.dead:
@@ -146,39 +150,56 @@ class SimulatedHost(Host):
 
     def fdatasync(self, fd: int) -> None:  # type: ignore[override]
         file = self._opening(fd).file
-        self._sync("fdatasync", fd, lambda: file.drop(self.machine.chance))
+        self._sync("fdatasync", fd, file, lambda: file.drop(self.machine.chance))
         file.sync()
 
     fsync = fdatasync  # type: ignore[assignment]
 
     def sync_directory(self, path: str) -> None:
-        self._sync("sync_directory", path, lambda: self.disk.drop_directory(path))
+        self._sync("sync_directory", path, path, lambda: self.disk.drop_directory(path))
         if not isinstance(self.disk.entries.get(path), Directory):
             raise failed(errno.ENOENT, path)
         self.disk.sync_directory(path)
 
-    def _sync(self, call: str, what: object, drop: Callable[[], None]) -> None:
+    def _changes(self, what: File | str) -> None:
+        """This process changes that file, or the names in that directory."""
+        self.process.unsynced.setdefault(what, self.disk.failures[what])
+
+    def _sync(self, call: str, fd: object, what: File | str, drop: Callable[[], None]) -> None:
         """A sync takes its time, and others go on meanwhile; where it fails, the writes that it
-        was to store are forgotten and look as if they had been stored."""
-        machine = self.machine
+        was to store are forgotten and look as if they had been stored. Whoever had made them hears
+        of it, too, at the next sync."""
+        machine, process, failures = self.machine, self.process, self.disk.failures
         try:
-            self._step(call, what)
+            self._step(call, fd)
         except OSError:
-            self.disk.has_failed = True
+            if machine.is_outlived:
+                # Who comes later cannot be told of it: where a disk fails, that machine ends, too.
+                machine.restart()
+                raise Killed from None
+            failures[what] += 1
+            process.unsynced.pop(what, None)
             drop()
             raise
-        machine.block(self.process, machine.now_us + int(machine.draw() * _SYNC_US_MAX), [])
+        machine.block(process, machine.now_us + int(machine.draw() * _SYNC_US_MAX), [])
+        if process.unsynced.pop(what, failures[what]) != failures[what]:
+            process.errors += 1
+            raise failed(errno.EIO)
 
     def truncate(self, fd: int, size: int) -> None:  # type: ignore[override]
         self._step("truncate", (fd, size))
-        self.disk.truncate(self._opening(fd).file, size)
+        file = self._opening(fd).file
+        self._changes(file)
+        self.disk.truncate(file, size)
 
     def rename(self, old: str, new: str) -> None:  # type: ignore[override]
         self._step("rename", new)
+        self._changes(os.path.dirname(new))
         self.disk.rename(old, new)
 
     def unlink(self, path: str) -> None:  # type: ignore[override]
         self._step("unlink", path)
+        self._changes(os.path.dirname(path))
         self.disk.unlink(path)
 
     def size(self, fd: int) -> int:

@@ -78,6 +78,9 @@ class Process:
         self.ignores: frozenset[int] = frozenset()
         self.errors = 0
         """How many of its calls have failed on purpose."""
+        self.unsynced: dict[File | str, int] = {}
+        """By each file that it has written, and each directory that it has changed, since it synced
+        that: how often syncs of it had failed until then."""
         self.armed: dict[str, Callable[[], None]] = {}
         """What happens at its next call of that name."""
         self.cut_write = ""
@@ -105,6 +108,8 @@ class Machine:
         self.wall_us = 1_767_225_600_000_000
         """What the wall clock adds to it."""
         self.boots = 1
+        self.is_outlived = False
+        """Whether another machine below this one has gone on while it was restarted."""
         self.calls = 0
         self.calls_max = 1 << 60
         self.trouble = trouble
@@ -358,7 +363,8 @@ class Machine:
         self.processes.clear()
         # What was to wake somebody is forgotten with them.
         self._alarms.clear()
-        if not below or self.disk.has_failed:
+        self.is_outlived = below and not self.disk.failures
+        if not self.is_outlived:
             self.disk.lose_power()
         self.boots += 1
         self.now_us += 5_000_000

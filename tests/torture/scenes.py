@@ -106,7 +106,7 @@ def failing(place: str, told: int, half: int) -> None:
 
 def restarting(place: str, told: int, half: int) -> None:
     """Each process finds the machine restarted, and dies a little later than the one before."""
-    for number in range(half, 26, 2):
+    for number in range(half, 36, 2):
         os.write(told, f"{RESTARTED}\n".encode())
         host = Doomed(number, boot=f"{number:036d}")
         os.waitpid(apart(lambda: add(place, told, host, f"r{number}", 6)), 0)  # noqa: B023
