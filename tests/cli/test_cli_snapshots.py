@@ -23,17 +23,26 @@ ENDLESS = {"watch"}
 JOBS = ("good", "bad", "gone", "later", "runs", "purged", "nobody")
 CHOICES = ("--all --dry-run", "--queue mail --dry-run", "bad --dry-run", "gone --dry-run")
 ARGUMENTS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("show", "logs", "history", "proof", "why"), JOBS),
+    **dict.fromkeys(("logs", "history", "proof"), JOBS),
+    **dict.fromkeys(("show", "why"), (*JOBS, "good --at 4", "later --at 4")),
+    **dict.fromkeys(("status", "stats", "config list"), ("", "--at 4")),
     **dict.fromkeys(("cancel", "retry", "dlq retry", "dlq purge"), CHOICES),
     "wait": tuple(f"{job} --timeout 0" for job in JOBS),
     "config get": ("max-retries", "lease"),
     "export": tuple(f"--to - --format jsonl --view {view}" for view in ("events", "jobs", "runs")),
     "schema": ("--for duckdb",),
     "diff": ("--from 1", "--from 1 --to 3"),
-    "list": ("", "--limit 2", "--state dead --state completed", "--queue mail", "--tag a"),
-    "dlq list": ("", "--limit 1", "--queue mail"),
+    "list": (
+        "",
+        "--limit 2",
+        "--state dead --state completed",
+        "--queue mail",
+        "--tag a",
+        "--at 4",
+    ),
+    "dlq list": ("", "--limit 1", "--queue mail", "--at 4"),
     "log compact": ("--dry-run",),
-    "log tail": ("", "--lines 0"),
+    "log tail": ("", "--lines 0", "--since 3", "--job bad", "--type job.enqueued"),
 }
 """What a command is given, where it can or has to be given something."""
 
