@@ -23,6 +23,8 @@ from queuectl.exports.views import EVENTS, View
 
 _THREADS_MIN = 2
 """With one alone it cuts Parquet into other pieces: the same input would give other bytes."""
+_MEMORY_MB = 256
+"""For each thread; by itself it would keep what it has read until most of the machine is used."""
 Make = Callable[[str], str]
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
@@ -74,8 +76,10 @@ def _connected(path: str, target: Target) -> Iterator[Any]:
     try:
         with duckdb.connect(path, config={"autoinstall_known_extensions": False}) as connection:
             threads = connection.execute("SELECT current_setting('threads')").fetchone()[0]
+            threads = max(threads, _THREADS_MIN)
             for setting, value in (
-                ("threads", max(threads, _THREADS_MIN)),
+                ("threads", threads),
+                ("memory_limit", f"{_MEMORY_MB * threads} MiB"),
                 ("temp_directory", target.scratch),
                 ("enable_progress_bar", False),
             ):
