@@ -27,6 +27,7 @@ _T = TypeVar("_T")
 SYNC_BYTES = 1 << 20
 """What to sync at a time of a big file: others who sync meanwhile wait for all that one began."""
 _LOCK_POLL_S = 0.001
+_HOLD_POLL_S = 0.01
 _LOCK_FD_MIN = 600
 """Locks that children inherit lie above what scripts use themselves: `exec 9>file` closes one."""
 _RINGS = 4096
@@ -341,6 +342,15 @@ class Host(Processes, Waiting):
             return fd
         os.close(fd)
         return high
+
+    def hold_within(self, path: str, timeout_s: float) -> int | None:
+        """The same, as soon as nobody else holds it; None once the time is up."""
+        for _ in range(round(timeout_s / _HOLD_POLL_S)):
+            fd = self.hold(path)
+            if fd is not None:
+                return fd
+            self.sleep(_HOLD_POLL_S)
+        return self.hold(path)
 
     def is_held(self, path: str) -> bool:
         """Whether some living process holds the lock on `path`; no file, no holder."""

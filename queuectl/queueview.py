@@ -155,6 +155,8 @@ class QueueView(View):
             log = FileLog(self.home.log, self.host, archive=self.home.archive)
         self.log = log
         self.known = self._first_look()
+        self._redactions: tuple[int, set[str], int] | None = None
+        """As `_redacted_by` found them last."""
         self._read = 0
         """How many events had to be folded in."""
 
@@ -206,9 +208,32 @@ class QueueView(View):
         if not bookmark:
             return False
         try:
-            return snapshot.save(self.known, bookmark, self.home, self.host)
+            return snapshot.save(
+                self.known, bookmark, self.home, self.host, outdated=self._is_outdated
+            )
         except (OSError, Spoiled, QueuectlError):
             return False
+
+    def _is_outdated(self) -> bool:
+        """Whether values may be known here that were to be taken out."""
+        redacted = self._redacted_by()
+        return redacted is None or redacted > self.known.offset
+
+    def _redacted_by(self) -> int | None:
+        """By which event all was taken out that was to be; None where some is not yet."""
+        known = self.known
+        offset, pending, done = self._redactions or (known.offset, known.redacting, known.redacted)
+        pending = set(pending)
+        for events in self.log.read(offset):
+            for event in events:
+                if isinstance(event, v.JobRedacting):
+                    pending.add(event.job)
+                elif isinstance(event, v.JobRedacted):
+                    pending.discard(event.job)
+                    done = event.offset
+            offset = events[-1].offset
+        self._redactions = offset, pending, done
+        return None if pending else done
 
     def use_snapshot(self) -> None:
         """Leave finished jobs to the newest snapshot, where it is newer than what is known."""
@@ -302,7 +327,8 @@ class QueueView(View):
     @cached_property
     def past(self) -> Past:
         """Where to look for what was."""
-        return Past(self.log, self.home.past if self._has_home else "", self.host)
+        directory = self.home.past if self._has_home else ""
+        return Past(self.log, directory, self.host, self._redacted_by)
 
     def history(self, job: str, missing: Missing = ignored) -> list[v.Event]:
         """Every event about the job with exactly this id, oldest first; also a purged one's.

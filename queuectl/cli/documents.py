@@ -93,6 +93,7 @@ def job_document(job: Job, *, show_env: bool = False) -> dict[str, Any]:
         "wait_seconds": job.wait_ms / 1000 if job.started_at else None,
         "run_seconds": job.run_ms / 1000 if job.finished_at else None,
         "actor": spec.actor,
+        "redacted": spec.redacted or [],
     }
 
 

@@ -112,6 +112,7 @@ def _check(app: App, file: str, kept: list[Any], as_json: bool) -> None:
                 "anchor": str(shown.anchor),
                 "anchored": bool(kept),
                 "begins": shown.begins,
+                "emptied": shown.emptied,
                 "events": [event_document(event) for event in shown.events],
             }
         )
@@ -124,6 +125,8 @@ def _check(app: App, file: str, kept: list[Any], as_json: bool) -> None:
     else:
         app.say(f"all of them stood in the log of which this is the anchor: {shown.anchor}")
         app.say("whether it is, --anchor tells from a line of log verify that was kept elsewhere")
+    for offset in shown.emptied:
+        app.say(f"event {offset} was redacted since: of what it said only the hash is proved")
     if not shown.begins:
         app.say("what happened to the job before is not in the proof")
 

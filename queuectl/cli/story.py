@@ -41,6 +41,12 @@ def _tell(event: v.Event, show_env: bool) -> str:
             return f"handed back, not counted: {event.reason}"
         case v.LeaseExpired():
             return f"run {event.attempt} lost: {event.reason}"
+        case v.JobRedacting():
+            events = ", ".join(map(str, event.offsets or ()))
+            why = f": {event.reason}" if event.reason else ""
+            return f"{', '.join(event.fields or ())} of events {events} by {event.actor}{why}"
+        case v.JobRedacted():
+            return "nothing of that is left in the log and its archive"
         case v.JobRequeued() | v.JobCancelled() | v.JobPruned():
             return f"by {event.actor}{_why(event.reason)}"
     return _tell_other(event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from queuectl.events.vocabulary import JobEnqueued
+from queuectl.events.vocabulary import JobEnqueued, JobRedacting
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,3 +75,9 @@ class Retry(ByPeople, frozen=True, kw_only=True):
 
 class Prune(ByPeople, frozen=True, kw_only=True):
     """Forget a job that has ended."""
+
+
+class Redact(JobCommand, frozen=True, kw_only=True):
+    """Take values out of the events of a job, also of one that was forgotten."""
+
+    facts: list[JobRedacting]

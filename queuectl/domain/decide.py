@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from queuectl import instants
-from queuectl.domain import backoff
+from queuectl.domain import backoff, redaction
 from queuectl.domain import commands as c
 from queuectl.domain.job import CANCELLED, FINISHED, PROCESSING, WAITING, Job
 from queuectl.errors import NotFound, Rejected
@@ -28,6 +28,8 @@ def decide(job: Job | None, command: c.JobCommand) -> list[Fact]:
                 " choose another id, or leave the id out"
             )
         return [command.spec]
+    if isinstance(command, c.Redact):
+        return _redact(job, command)
     if job is None:
         raise NotFound(f"there is no job {command.job}")
     match command:
@@ -168,6 +170,12 @@ def _retry(job: Job, command: c.Retry) -> list[Fact]:
         raise Rejected(
             f"job {job.id} is {job.state} and due: it will run as soon as a worker is free"
         )
+    gone = redaction.gone(job)
+    if gone:
+        raise Rejected(
+            f"job {job.id} cannot run again without what was redacted ({', '.join(gone)}):"
+            " enqueue it anew"
+        )
     return [
         v.JobRequeued(
             job=job.id,
@@ -191,3 +199,14 @@ def _prune(job: Job, command: c.Prune) -> list[Fact]:
             reason=command.reason,
         )
     ]
+
+
+def _redact(job: Job | None, command: c.Redact) -> list[Fact]:
+    fields = {field for fact in command.facts for field in fact.fields or ()}
+    needed = fields & redaction.RUN
+    if job is not None and job.live and needed:
+        raise Rejected(
+            f"job {job.id} is {job.state} and needs its {' and '.join(sorted(needed))}: redact that"
+            " when the job is over, or cancel it first"
+        )
+    return list(command.facts)

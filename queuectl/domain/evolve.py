@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
+from queuectl.domain import redaction
 from queuectl.domain.job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Job
 from queuectl.events import vocabulary as v
 
@@ -125,6 +126,26 @@ def _pruned(_: Job | None, _event: v.JobPruned) -> None:
     return None
 
 
+def _redacting(job: Job | None, event: v.JobRedacting) -> Job | None:
+    if job is None:
+        return None
+    fields = event.fields or ()
+    job.offset = event.offset
+    job.updated_at = event.at
+    job.spec = redaction.redacted(job.spec, fields)
+    if redaction.ERROR in fields and job.error:
+        job.error = redaction.TEXT
+    return job
+
+
+def _redacted(job: Job | None, event: v.JobRedacted) -> Job | None:
+    if job is None:
+        return None
+    job.offset = event.offset
+    job.updated_at = event.at
+    return job
+
+
 ADVANCE: dict[type[v.Event], Callable[[Job | None, Any], Job | None]] = {
     v.JobEnqueued: _enqueued,
     v.JobClaimed: _claimed,
@@ -137,6 +158,8 @@ ADVANCE: dict[type[v.Event], Callable[[Job | None, Any], Job | None]] = {
     v.LeaseExpired: _expired,
     v.JobCancelled: _cancelled,
     v.JobPruned: _pruned,
+    v.JobRedacting: _redacting,
+    v.JobRedacted: _redacted,
 }
 """The same in place, for a projection that owns its jobs: a fold over a long log does little else,
 so it copies nothing, and finds the rule by type and not by `match`."""

@@ -171,6 +171,12 @@ def ends_batch(body: bytes) -> bytes:
     return b'%s",%s' % (before, after) if after else body
 
 
+def goes_on(body: bytes) -> bytes:
+    """The body of the last line of a batch, as one that is not."""
+    before, _, after = body.partition(b'","type":')
+    return b'%s%s"type":%s' % (before, _MORE, after)
+
+
 def _seal(covered: bytes, crc: int) -> tuple[bytes, int]:
     crc = crc32(covered[:-1], crc)
     return b"%s%08x%s" % (_START, crc, covered), crc

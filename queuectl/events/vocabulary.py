@@ -12,58 +12,10 @@ Durations are integer milliseconds, times are `Instant` text, sizes are bytes.
 from collections.abc import Sequence
 from typing import Union
 
-import msgspec
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What every event carries: its place in the log and when it was recorded."""
-
-    offset: int = 0
-    """Place in the log, from 1, strictly rising; 0 while it is only a fact."""
-    at: str = ""
-    """When the log recorded it; never runs backwards from one event to the next."""
-    more: bool = False
-    """The next event belongs to the same batch: all of a batch happened, or none."""
-
-
-class JobEvent(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What every event about one job carries."""
-
-    job: str = ""
-    """The id of the job."""
-    # The defaults are values that never occur: so both stand on every line.
-    queue: str = ""
-    """The queue that the job is in."""
-    attempt: int = -1
-    """The run this is about, from 1; 0 before the first."""
-
-
-class AttemptEvent(JobEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What every event about one run of a job carries."""
-
-    worker: str = ""
-    """The id of the worker that ran it."""
-    token: int = 0
-    """The fencing token: the offset of the `job.claimed` event that began the run."""
-
-
-class FinishEvent(AttemptEvent, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What the end of a run carries."""
-
-    exit_code: int | None = None
-    """The exit code of the command; absent when it did not exit by itself."""
-    wait_ms: int = 0
-    """From the moment the job could have run to the moment it was claimed."""
-    run_ms: int = 0
-    """From start to end of the command, by a clock that nobody can set."""
-    cpu_ms: int = 0
-    """Processor time of the command and the children it waited for, user and system."""
-    stdout_bytes: int = 0
-    """Bytes the command wrote to its standard output."""
-    stderr_bytes: int = 0
-    """Bytes the command wrote to its standard error."""
-    escaped: int = 0
-    """Processes it had left behind outside its process group; they were ended too."""
+from queuectl.events.base import AttemptEvent as AttemptEvent
+from queuectl.events.base import Event as Event
+from queuectl.events.base import FinishEvent as FinishEvent
+from queuectl.events.base import JobEvent as JobEvent
 
 
 class JobEnqueued(
@@ -193,6 +145,31 @@ class JobPruned(
     """Who asked: user@host."""
     reason: str = ""
     """Why, in their words."""
+
+
+class JobRedacting(
+    JobEvent, tag="job.redacting", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """Somebody asked that values be taken out of events of this job. From here on they count as
+    taken out; the files follow."""
+
+    fields: list[str] | None = None
+    """Whose values: `command` with `argv`, `cwd`, `env`, `secret_env`, `tags`, `error`, `reason`,
+    `actor`."""
+    offsets: list[int] | None = None
+    """The events that have such values."""
+    lines: list[str] | None = None
+    """For each the SHA-256 of a zero byte and the body of its line as it is from then on."""
+    actor: str = ""
+    """Who asked: user@host."""
+    reason: str = ""
+    """Why, in their words."""
+
+
+class JobRedacted(
+    JobEvent, tag="job.redacted", frozen=True, kw_only=True, omit_defaults=True, gc=False
+):
+    """Nothing of what was to be taken out is left in the log and its archive."""
 
 
 class LeaseRenewed(Event, tag="lease.renewed", frozen=True, kw_only=True, omit_defaults=True):
@@ -360,28 +337,11 @@ Fact = Event
 """The same structs, before the log has given them an offset and a time."""
 
 AnyEvent = Union[  # noqa: UP007 - msgspec reads it at run time
-    JobEnqueued,
-    JobClaimed,
-    JobCompleted,
-    JobFailed,
-    JobRetried,
-    JobDead,
-    JobRequeued,
-    JobReleased,
-    JobCancelled,
-    JobPruned,
-    LeaseRenewed,
-    LeaseExpired,
-    WorkerStarted,
-    WorkerStopRequested,
-    WorkerStopped,
-    SettingChanged,
-    QueuePaused,
-    QueueResumed,
-    LogCompacted,
-    LogRepaired,
-    SinkLost,
-]
+    JobEnqueued, JobClaimed, JobCompleted, JobFailed, JobRetried, JobDead, JobRequeued, JobReleased,
+    JobCancelled, JobPruned, JobRedacting, JobRedacted, LeaseRenewed, LeaseExpired, WorkerStarted,
+    WorkerStopRequested, WorkerStopped, SettingChanged, QueuePaused, QueueResumed, LogCompacted,
+    LogRepaired, SinkLost,
+]  # fmt: skip
 
 Facts = Sequence[Fact]
 

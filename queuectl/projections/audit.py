@@ -86,7 +86,7 @@ def compare(one: State, other: State) -> str:
     for here, there in zip_longest(one.jobs.select(), other.jobs.select()):
         if here != there and _plain(here) != _plain(there):
             return f"of job {(here or there).id}" if here or there else ""
-    for name in ("offset", "counts", "settings", "paused"):
+    for name in ("offset", "counts", "settings", "paused", "redactions", "redacting"):
         if getattr(one, name) != getattr(other, name):
             return f"{name}: {getattr(one, name)} and {getattr(other, name)}"
     if _rows(one) != _rows(other):
@@ -97,8 +97,9 @@ def compare(one: State, other: State) -> str:
 
 
 def _plain(job: Job | None) -> Any:
-    # Whether it was enqueued in one batch with others is no part of what a job is.
-    return job and replace(job, spec=replace(job.spec, more=False))
+    # Whether it was enqueued in one batch with others is no part of what a job is; nor is what its
+    # line was before values were taken out of it.
+    return job and replace(job, spec=replace(job.spec, more=False, original=""))
 
 
 def _rows(state: State) -> dict[str, Any]:

@@ -100,10 +100,19 @@ class Originals:
 
 
 class Past:
-    """Looks into the past of a log, with snapshots in `directory`; "" keeps none."""
+    """Looks into the past of a log, with snapshots in `directory`; "" keeps none.
 
-    def __init__(self, log: Log, directory: str, host: Host) -> None:
+    `redacted` tells by which event all was taken out of the log that was to be; None while it is
+    not, or where nobody knows.
+    """
+
+    def __init__(
+        self, log: Log, directory: str, host: Host, redacted: Callable[[], int | None] = int
+    ) -> None:
         self._log = log
+        self._redacted = redacted
+        self._begun = 0
+        """The last event there was when the last fold began."""
         self._directory = directory
         self._host = host
 
@@ -113,7 +122,8 @@ class Past:
 
         `progress` hears (events folded, in all). Raises `Damaged`, if that comes before it.
         """
-        head = min(self._log.head(), moment.offset)
+        self._begun = self._log.head()
+        head = min(self._begun, moment.offset)
         base = self._newest(moment)
         source = Originals(self._log, base.head.lost if base is not None else 0)
         state = self._on(base, source)
@@ -209,7 +219,10 @@ class Past:
             since = newest.offset
             newest.close()
         imprint = self._log.imprint(state.offset)
-        if not imprint or since != state.since:
+        redacted = self._redacted()
+        # What was folded may be what was to be taken out meanwhile.
+        is_clean = redacted is not None and redacted <= self._begun
+        if not imprint or since != state.since or not is_clean:
             return None
         # What is not to be believed, and what a crash has left of one that was never finished.
         self._remove_others(names if newest is not None else ())

@@ -15,10 +15,10 @@ import msgspec
 
 from queuectl.engines.file import anchors
 from queuectl.engines.file.anchors import Anchor
-from queuectl.engines.file.evidence import Root, Traced
+from queuectl.engines.file.evidence import Redactions, Root, Traced, leaf_of
 from queuectl.errors import Disproved, Illegal, Invalid, Newer, QueuectlError
 from queuectl.events import codec, merkle
-from queuectl.events.vocabulary import JobEnqueued, JobEvent
+from queuectl.events.vocabulary import JobEnqueued, JobEvent, JobRedacting
 from queuectl.projections.legality import Legality
 
 FORMAT = 1
@@ -57,6 +57,8 @@ class Shown(msgspec.Struct, frozen=True):
     events: list[JobEvent]
     begins: bool
     """Whether the first is what enqueued the job."""
+    emptied: list[int]
+    """Those of which only a hash was there, because values were taken out of them since."""
 
 
 _decoder = msgspec.json.Decoder(Proof)
@@ -89,7 +91,8 @@ def check(data: bytes, kept: Sequence[Anchor] = ()) -> Shown:
     events = [_checked(proof, anchor.head, root, tied) for tied in proof.events]
     begins = isinstance(events[0], JobEnqueued)
     _check_story(events, begins=begins)
-    return Shown(proof.job, proof.log, anchor, events, begins)
+    emptied = _check_redacted(proof, events)
+    return Shown(proof.job, proof.log, anchor, events, begins, emptied)
 
 
 def _read(data: bytes) -> Proof:
@@ -126,12 +129,12 @@ def _compare(anchor: Anchor, kept: Sequence[Anchor]) -> None:
 
 
 def _checked(proof: Proof, head: int, root: Root, tied: Tied) -> JobEvent:
-    body = codec.body_of(tied.event.encode())
+    body = _body(tied)
     (event,) = codec.decode_unverified(codec.text_of(body) + b"\n")
     index, size = event.offset - root.first, head - root.first + 1
     try:
         path = [bytes.fromhex(beside) for beside in tied.path]
-        found = merkle.root_above(merkle.leaf(body), index, size, path)
+        found = merkle.root_above(leaf_of(event, body), index, size, path)
     except ValueError as error:
         raise Disproved(f"event {event.offset} is not tied to the root: {error}") from None
     if found.hex() != root.hash:
@@ -154,3 +157,21 @@ def _check_story(events: list[JobEvent], *, begins: bool) -> None:
             raise Disproved(
                 f"an event was left out before event {illegal.offset}: {illegal.why}"
             ) from None
+
+
+def _check_redacted(proof: Proof, events: list[JobEvent]) -> list[int]:
+    """Check that lines of which values were taken out are what an event in the proof says of them;
+    returns those of which none does."""
+    redactions = Redactions(event for event in events if isinstance(event, JobRedacting))
+    for event, tied in zip(events, proof.events, strict=True):
+        try:
+            redactions.look_at(event, _body(tied))
+        except Illegal as illegal:
+            raise Disproved(
+                f"event {event.offset} is not what stood in the log: {illegal.why}"
+            ) from None
+    return sorted(redactions.untold)
+
+
+def _body(tied: Tied) -> bytes:
+    return codec.body_of(tied.event.encode())

@@ -21,7 +21,7 @@ from queuectl.domain.job import Job
 from queuectl.domain.settings import Settings
 from queuectl.engines import tables
 from queuectl.engines.tables import Spoiled, Table
-from queuectl.events.vocabulary import LogCompacted
+from queuectl.events.vocabulary import JobRedacting, LogCompacted
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.projections.workers import WorkerRow
@@ -29,7 +29,7 @@ from queuectl.projections.workers import WorkerRow
 if TYPE_CHECKING:
     from queuectl.projections.state import State
 
-FORMAT = 1
+FORMAT = 2
 """Rises whenever the meaning of what is kept changes."""
 PAST = "head-"
 """Begins the name of the head of a snapshot of the past; what follows it begins with its offset."""
@@ -59,6 +59,9 @@ class Head(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Jobs by state."""
     statistics: LogCompacted
     """As if nothing but this had happened so far."""
+    redactions: list[JobRedacting]
+    redacting: list[str]
+    redacted: int
     workers: list[WorkerRow]
     held: list[str]
     """The ids of the jobs that workers hold."""
@@ -217,12 +220,14 @@ def read_head(path: str, host: Host) -> Head | None:
     return head if head.format == FORMAT and head.version == __version__ else None
 
 
-def save(state: State, bookmark: str, home: Home, host: Host) -> bool:
+def save(
+    state: State, bookmark: str, home: Home, host: Host, *, outdated: Callable[[], bool] = bool
+) -> bool:
     """Make `state` the snapshot, unless somebody else is at it or has been since it began.
 
-    `bookmark` is the place in the log that `state` has got to. Loads all jobs that are not over.
-    Returns whether it was kept, which one that is not newer is not. Raises `OSError` and
-    `Spoiled`; then the one before stands.
+    `bookmark` is the place in the log that `state` has got to; `outdated` is asked whether it knows
+    what it must not know any more. Loads all jobs that are not over. Returns whether it was kept,
+    which one that is not newer is not. Raises `OSError` and `Spoiled`; then the one before stands.
     """
     if state.jobs.base is not None and not state.tail:
         return False
@@ -233,7 +238,7 @@ def save(state: State, bookmark: str, home: Home, host: Host) -> bool:
         return False
     try:
         there = read_head(_head_path(home), host)
-        if there is not None and there.offset != state.replaces:
+        if (there.offset if there is not None else 0) != state.replaces or outdated():
             return False
         head = write(state, bookmark, home.snapshots, host)
         _remove_others(head, home, host)
@@ -296,6 +301,9 @@ def _write_tables(
         paused=sorted(state.paused),
         counts=state.counts,
         statistics=state.statistics.summary(),
+        redactions=state.redactions,
+        redacting=sorted(state.redacting),
+        redacted=state.redacted,
         workers=[msgspec.structs.replace(row, holding={}) for row in state.workers.rows.values()],
         held=[job.id for job in live if job.held],
         live=f"live-{mark}",

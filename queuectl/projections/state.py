@@ -55,6 +55,12 @@ class State:
         self.statistics = Statistics()
         self.settings = Settings()
         self.paused: set[str] = set()
+        self.redactions: list[v.JobRedacting] = []
+        """All that were ever asked for …"""
+        self.redacting: set[str] = set()
+        """… the jobs of those that are not done yet …"""
+        self.redacted = 0
+        """… and the last event that says that one is."""
         self._counts: dict[str, int] = {}
         """Kept up once it holds something, and what workers hold with it."""
         self._ready: ReadyIndex | None = None
@@ -67,6 +73,9 @@ class State:
         self.compactions = head.compactions
         self.settings = head.settings
         self.paused = set(head.paused)
+        self.redactions = list(head.redactions)
+        self.redacting = set(head.redacting)
+        self.redacted = head.redacted
         self.statistics.count(head.statistics)
         for row in head.workers:
             self._workers.rows[row.id] = row
@@ -205,6 +214,12 @@ class State:
                 statistics.count(event)
                 if isinstance(event, v.AttemptEvent):
                     spoke[event.worker] = event
+                elif isinstance(event, v.JobRedacting):
+                    self.redactions.append(event)
+                    self.redacting.add(event.job)
+                elif kind is v.JobRedacted:
+                    self.redacting.discard(event.job)  # type: ignore[attr-defined]
+                    self.redacted = event.offset
             id = event.job  # type: ignore[attr-defined]
             job = rows.get(id)
             if job is None and jobs.base is not None:

@@ -35,7 +35,8 @@ def prove(
     def about(event: Event) -> bool:
         return getattr(event, "job", "") == job
 
-    report = verify(log, Unaudited, progress, lambda: Evidence(about, until=until))
+    asked = queue.state.redactions
+    report = verify(log, Unaudited, progress, lambda: Evidence(about, until=until, asked=asked))
     evidence = report.evidence
     root = evidence.root()
     if anchor is None:

@@ -1,6 +1,6 @@
-"""Tidying a queue up, as its settings say: forgets old jobs, deletes what jobs printed
-that are gone, keeps a snapshot, compacts the log and lets the archive expire. Workers have it
-done now and then, people whenever they like.
+"""Tidying a queue up, as its settings say: forgets old jobs, deletes what jobs printed that are
+gone, keeps a snapshot, compacts the log, lets the archive expire, and finishes what a redaction
+left undone. Workers have it done now and then, people whenever they like.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from queuectl.errors import NotFound, Rejected
 from queuectl.jobqueue import Queue
 from queuectl.runtime.clearing import Cleared, clear
 from queuectl.runtime.compacting import compact, expire, is_worthwhile
+from queuectl.runtime.redacting import finish
 
 _FORGET_AT_A_TIME = 1_000
 
@@ -46,6 +47,8 @@ def tidy(
     queue.catch_up()
     if queue.damage is not None:
         raise queue.damage
+    if not dry_run:
+        finish(queue)
     overdue = list(_overdue(queue))
     forgotten = len(overdue) if dry_run else _forget(queue, overdue)
     without = [job.offset for job in overdue] if dry_run else ()

@@ -29,7 +29,8 @@ PATHS = [pytest.param(path, id=" ".join(path) or "queuectl") for path in COMMAND
 
 DOCUMENTED = """
     enqueue | worker start | worker stop | worker list | status | list | show | logs | history
-    proof | wait | cancel | retry | dlq list | dlq retry | dlq purge | config set | config get
+    proof | log redact | wait | cancel | retry | dlq list | dlq retry | dlq purge
+    config set | config get
     config list | stats | log segments | log tail | log verify | log compact | log repair | doctor
     ship add | ship status | ship run | ship reset | ship remove
     queue list | queue pause | queue resume | errors | simulate | sql | report | diff | why

@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     ),
     "dlq list": ("", "--limit 1", "--queue mail", "--at 4"),
     "log compact": ("--dry-run",),
+    "log redact": ("bad --field error --dry-run", "later --field command --dry-run"),
     "log tail": ("", "--lines 0", "--since 3", "--job bad", "--type job.enqueued"),
 }
 """What a command is given, where it can or has to be given something."""

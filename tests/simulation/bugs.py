@@ -208,13 +208,13 @@ def archive_not_synced() -> AbstractContextManager[Any]:
 def sources_removed_first() -> AbstractContextManager[Any]:
     """Segments are gone before the one that stands for them is there."""
 
-    def put(self: Any, first: int, content: Iterable[bytes]) -> int:
+    def put(log: FileLog, first: int, content: Iterable[bytes]) -> int:
         whole = [*content]
-        self._segments.remove([first])
-        return right(self, first, whole)
+        log.segments.remove([first])
+        return right(log, first, whole)
 
-    right = compaction._Compaction._put
-    return patch.object(compaction._Compaction, "_put", put)
+    right = compaction.put
+    return patch.object(compaction, "put", put)
 
 
 def cursors_ignored() -> AbstractContextManager[Any]:

@@ -57,7 +57,7 @@ def test_the_same_seed_is_the_same_run() -> None:
 def test_nothing_goes_past_the_simulated_door() -> None:
     doors = {name for name, _ in inspect.getmembers(Host) if not name.startswith("_")}
     missing = {name for name in doors if getattr(SimulatedHost, name) is getattr(Host, name)}
-    asking = {"actor", "network_file_system", "write_all"}
+    asking = {"actor", "hold_within", "network_file_system", "write_all"}
     """These ask only what is simulated …"""
     exports = {"link", "make_private", "memory_file", "path_of"}
     ships = {"make_pipe", "make_watch", "run_on", "watch"}

@@ -299,7 +299,7 @@ def test_every_call_of_the_host_on_files_can_be_made_to_fail() -> None:
     """The list above is whole: a new door to the disk has to be tried as well."""
     from queuectl.host import Host
 
-    only_ask_others = {"network_file_system", "write_all"}
+    only_ask_others = {"hold_within", "network_file_system", "write_all"}
     known = {*FILE_CALLS, *only_ask_others, "close", "identity", "is_at", "remove_tree"}
     files = {
         name

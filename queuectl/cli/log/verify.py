@@ -7,11 +7,13 @@ from typing import Any
 import click
 
 from queuectl.cli.anchors import anchor_option, parse
-from queuectl.cli.documents import emit
+from queuectl.cli.documents import emit, event_document
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.text import counted
+from queuectl.cli.story import tell
+from queuectl.cli.text import counted, printable
+from queuectl.errors import PartlyDone
 from queuectl.quantities import format_size
 
 
@@ -47,25 +49,38 @@ def verify(app: App, anchors: tuple[str, ...], as_json: bool) -> None:
                 log,
                 lambda: Audit(known, log.compactions()),
                 progress,
-                lambda: Evidence(heads=[anchor.head for anchor in wanted]),
+                lambda: Evidence(heads=[anchor.head for anchor in wanted], asked=known.redactions),
             )
         roots = report.evidence.roots
         for anchor in wanted:
             proofs.prove(log, anchor, roots.get(anchor.head))
         root = report.evidence.root()
         if as_json:
-            emit({**_document(report), **_root_document(root), "anchors": len(wanted)})
-            return
-        click.echo(str(proofs.Anchor(report.head, report.crc, report.sha256, root)))
-        _tell(app, report, len(wanted))
+            redactions = [event_document(event) for event in known.redactions]
+            emit({**_document(report, root), "redactions": redactions, "anchors": len(wanted)})
+        else:
+            click.echo(str(proofs.Anchor(report.head, report.crc, report.sha256, root)))
+            _tell(app, report, len(wanted))
+            for event in known.redactions:
+                app.say(printable(f"redacted at {event.at}, job {event.job}: {tell(event)}"))
+        unfinished = report.evidence.redactions.unfinished
+        if unfinished:
+            events = ", ".join(map(str, sorted(unfinished)))
+            raise PartlyDone(
+                f"what was to be redacted is still in events {events}: queuectl log compact"
+                " finishes it"
+            )
 
 
-def _document(report: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(report).items() if name != "evidence"}
-
-
-def _root_document(root: Any) -> dict[str, Any]:
-    return {"root": root and root.hash, "from": root and root.first}
+def _document(report: Any, root: Any) -> dict[str, Any]:
+    figures = {name: value for name, value in vars(report).items() if name != "evidence"}
+    unfinished = sorted(report.evidence.redactions.unfinished)
+    return {
+        **figures,
+        "root": root and root.hash,
+        "from": root and root.first,
+        "unfinished": unfinished,
+    }
 
 
 def _tell(app: App, report: Any, anchors: int) -> None:

@@ -89,7 +89,7 @@ def compact(
         yield from run.rewritings()
         return
     with holding(log) as fd:
-        run.clear_up()
+        clear_up(log)
         try:
             yield from run.rewritings()
         finally:
@@ -156,6 +156,25 @@ def _lock_path(log: FileLog) -> str:
     return os.path.join(log.directory, "COMPACTING")
 
 
+def clear_up(log: FileLog) -> None:
+    """Take away what a rewriting that was interrupted has left; to be held meanwhile."""
+    log.segments.remove_leftovers(_MAKING)
+    log.archive.remove_leftovers()
+    headers = log.segments.headers()
+    firsts = counting(headers)
+    covered = [first for first in headers if first not in firsts]
+    for first in {max(one for one in firsts if one < other) for other in covered}:
+        # Its name may be in memory only, after a sync that failed: it is made once more before
+        # those are removed that it stands for.
+        put(log, first, log.segments.whole(first))
+    log.segments.remove(covered)
+
+
+def put(log: FileLog, first: int, content: Iterable[bytes]) -> int:
+    """Put a segment in the place of the one of that name; returns its bytes."""
+    return log.segments.put(first, content, making=_MAKING)
+
+
 class _Compaction:
     """One run over a log."""
 
@@ -184,19 +203,6 @@ class _Compaction:
         """… and that file."""
         self._archiving: Callable[[], int] = int
         """Waits until what is put into the archive beside is there; one file at a time."""
-
-    def clear_up(self) -> None:
-        """Take away what a run that was interrupted has left."""
-        self._segments.remove_leftovers(_MAKING)
-        self._archive.remove_leftovers()
-        headers = self._segments.headers()
-        firsts = counting(headers)
-        covered = [first for first in headers if first not in firsts]
-        for first in {max(one for one in firsts if one < other) for other in covered}:
-            # Its name may be in memory only, after a sync that failed: it is made once more before
-            # those are removed that it stands for.
-            self._put(first, self._segments.whole(first))
-        self._segments.remove(covered)
 
     def settle(self) -> None:
         """Leave nothing at work that others could meet: before they may compact."""
@@ -284,7 +290,7 @@ class _Compaction:
         if self._dry_run:
             size = sum(map(len, content))
         else:
-            size = self._put(first, content)
+            size = put(self._log, first, content)
             self._segments.remove(others)
         yield Rewriting(
             self._segments.path(first),
@@ -297,9 +303,6 @@ class _Compaction:
             len(to_archive),
             archive_bytes,
         )
-
-    def _put(self, first: int, content: Iterable[bytes]) -> int:
-        return self._segments.put(first, content, making=_MAKING)
 
 
 def _none_going(events: Sequence[Event]) -> list[bool]:

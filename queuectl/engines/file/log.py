@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 
-import msgspec
-
 from queuectl import instants
 from queuectl.engines.file import recovery
+from queuectl.engines.file.batches import lines, stamped
 from queuectl.engines.file.form import EVENTS
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
 from queuectl.engines.file.originals import OriginalsReader
@@ -147,7 +146,8 @@ class FileLog(OriginalsReader):
             if mark.position > self.segment_bytes_max and mark.offset >= mark.segment:
                 fd, mark = self._rotate(fd, mark)
             at = max(mark.at, instants.from_us(self.host.now_us()))
-            data, crc = _lines(payloads, mark, at)
+            first = mark.offset + 1
+            data, crc = lines(payloads, mark.crc, first, at)
             essential = all(batch.essential for batch in batches)
             mark = self._reserve(fd, mark, len(data), essential)
             self._write_durably(fd, mark, data)
@@ -155,11 +155,10 @@ class FileLog(OriginalsReader):
             offset = mark.offset + count
             position = mark.position + len(data)
             caught_up = mark.offset == (self._tail.offset if self._tail else 0)
-            first = mark.offset + 1
             self._commit(mark._replace(position=position, offset=offset, crc=crc, at=at, state=OK))
             if caught_up:
                 self._tail = Place(mark.segment, position, crc, offset)
-        return _stamp(batches, first, at)
+        return stamped(batches, first, at)
 
     def _ready_to_write(self) -> tuple[int, Mark]:
         """A descriptor of the active segment that may be appended to, and the mark it ends at."""
@@ -295,6 +294,14 @@ class FileLog(OriginalsReader):
             self._move_mark(mark)
             return fd, mark
 
+    def seal(self) -> None:
+        """Begin the next segment now, so that nothing is appended any more to the one that was
+        active. Raises `NoSpace` where it cannot be."""
+        with _Exclusive(self):
+            fd, mark = self._ready or self._ready_to_write()
+            if mark.offset >= mark.segment and self._rotate(fd, mark)[1].segment == mark.segment:
+                raise self._no_space()
+
     def _reserve(self, fd: int, mark: Mark, length: int, essential: bool) -> Mark:
         """Set disk blocks aside for the append, and for what running jobs will have to say."""
         end = mark.position + length
@@ -360,31 +367,3 @@ class FileLog(OriginalsReader):
         if self._writing[2] >= 0:
             self.host.close(self._writing[2])
         self._writing = (0, 0, -1)
-
-
-def _lines(batches: Sequence[Sequence[bytes]], mark: Mark, at: str) -> tuple[bytes, int]:
-    """The bytes to append for batches of encoded facts, and the crc of their last line."""
-    lines = []
-    offset, crc = mark.offset + 1, mark.crc
-    for payloads in batches:
-        data, crc = codec.frame_batch(payloads, crc, offset, at)
-        lines.append(data)
-        offset += len(payloads)
-    return b"".join(lines), crc
-
-
-def _stamp(batches: Sequence[Batch], offset: int, at: str) -> list[Event]:
-    """The facts as the events they have become."""
-    give = msgspec.structs.force_setattr
-    events: list[Event] = []
-    for batch in batches:
-        more = len(batch.facts)
-        for fact in batch.facts:
-            more -= 1
-            give(fact, "offset", offset)
-            give(fact, "at", at)
-            if more:
-                give(fact, "more", True)
-            events.append(fact)
-            offset += 1
-    return events

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
 from queuectl.engines.file.content import Content, Seam, archived_content, content_of, seam_before
-from queuectl.engines.file.evidence import Evidence
+from queuectl.engines.file.evidence import Evidence, stands_in
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.segments import counting
 from queuectl.errors import ArchiveDamaged, Compacted, Damaged, Forged, Illegal
@@ -113,6 +114,7 @@ class Verification:
         self._auditor = auditor
         self._progress = progress
         self._evidence = evidence or Evidence()
+        self._redactions = self._evidence.redactions
         self._report = Report(evidence=self._evidence)
         self._headers = log.segments.headers()
         self._firsts = counting(self._headers)
@@ -147,6 +149,7 @@ class Verification:
             if read < report.size:
                 raise content.damage(f"{report.size - read} bytes that were acknowledged are gone")
         try:
+            self._redactions.finish()
             self._auditor.finish(complete=self._complete)
         except Illegal as illegal:
             raise self._damage_at(illegal) from None
@@ -180,6 +183,7 @@ class Verification:
         for piece, events in content:
             self._report.events += len(events)
             self._show(self._auditor.see, events)
+            self._show(partial(self._redactions.look, piece), events)
             if rewritten:
                 lines |= _bodies(piece, events, content.position - len(piece))
             else:
@@ -191,6 +195,11 @@ class Verification:
         else:
             self._copies(content)
         return content
+
+    @property
+    def unfinished(self) -> set[int]:
+        """Events of which some line has what was to be taken out."""
+        return self._redactions.unfinished
 
     def _show(self, see: See, events: Sequence[Event]) -> None:
         try:
@@ -220,9 +229,11 @@ class Verification:
         compaction left it there, or a repair."""
         for first in (one for one in self.archived if content.first <= one <= content.offset):
             copy = archived_content(self.log.archive, first)
-            for _ in copy:
-                pass
-            if copy.sha256 != content.sha256:
+            for piece, events in copy:
+                self._show(partial(self._redactions.look, piece), events)
+            # A redaction begins with it.
+            begun = any(content.first <= one <= content.offset for one in self.unfinished)
+            if copy.sha256 != content.sha256 and not (begun and copy.seam == content.seam):
                 raise copy.damage("it is not what the log has in its place")
             self._count(copy)
 
@@ -245,7 +256,8 @@ class Verification:
         elif seam != content.seam:
             raise original.damage("it is not the original of what the log has in its place")
         for offset, position in lines.values():
-            if not any(start <= offset <= end for start, end in gaps):
+            is_missing = any(start <= offset <= end for start, end in gaps)
+            if not is_missing and offset not in self.unfinished:
                 why = "a line is not what it was in the original, which is in the archive"
                 file = content.file
                 raise Damaged(why, file=file, position=position, offset=offset - 1)
@@ -261,10 +273,11 @@ class Verification:
         header = original.header
         if seam not in (None, seam_before(header)):
             raise original.damage("it does not go on from the segment before")
-        if header.sealed_sha256:
-            # Its own original was lost before it got here.
-            self._complete = False
         for piece, events in original:
+            if header.sealed_sha256 and any(map(stands_in, events)):
+                # Its own original was lost before it got here.
+                self._complete = False
+            self._show(partial(self._redactions.look, piece), events)
             self._show_original(piece, events)
             for body in _bodies(piece, events, 0):
                 lines.pop(body, None)
