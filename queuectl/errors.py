@@ -82,6 +82,12 @@ class ArchiveDamaged(Damaged):
     )
 
 
+class PayloadLost(QueuectlError):
+    """What an event names by its hash is not there, or not what it was."""
+
+    exit_code = 7
+
+
 class Disproved(QueuectlError):
     """The log does not hold what it should: a past that was noted down, or what else says."""
 

@@ -23,6 +23,7 @@ class Home:
         self.run = os.path.join(self.root, "run")
         self.output = os.path.join(self.root, "output")
         self.archive = os.path.join(self.root, "archive")
+        self.payloads = os.path.join(self.root, "payloads")
         self.cursors = os.path.join(self.root, "cursors")
         self.sinks = os.path.join(self.root, "sinks")
         self.snapshots = os.path.join(self.root, "snapshots")

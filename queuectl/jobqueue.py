@@ -16,12 +16,14 @@ from typing import Any
 
 from queuectl import instants
 from queuectl.domain import commands as c
+from queuectl.domain import payloads
 from queuectl.domain import settings as rules
 from queuectl.domain.decide import decide
 from queuectl.domain.job import Job
-from queuectl.domain.submission import Submission, check_queue
+from queuectl.domain.submission import Submission, check_queue, check_reason
 from queuectl.errors import Conflict, Invalid, QueuectlError
 from queuectl.events import vocabulary as v
+from queuectl.events.codec import FORMAT
 from queuectl.events.log import Batch
 from queuectl.ids import IdMaker
 from queuectl.projections.workers import WorkerRow
@@ -87,15 +89,19 @@ class Queue(QueueView):
         `where(index)` names the origin of a job in errors; `progress(count)` hears how many have
         been looked at.
         """
-        specs, given = self._specify(jobs, where, progress)
+        specs, given, kept = self._specify(jobs, where, progress)
+        format = payloads.FORMAT if kept else FORMAT
 
         def batches() -> list[Batch]:
             for id, spec in given.items():
                 decide(self.known.jobs.get(id), c.Enqueue(job=id, spec=spec))
             # Not 0: an id is free again once its job was purged, and that stays in the log.
-            return [Batch(specs, dict.fromkeys(given, self.known.offset))]
+            return [Batch(specs, dict.fromkeys(given, self.known.offset), format=format)]
 
-        self.transact(batches)
+        if kept:
+            self._make_home()
+        with self.log.keeping(kept.values()):
+            self.transact(batches)
         return [spec.job for spec in specs]
 
     def _specify(
@@ -103,8 +109,9 @@ class Queue(QueueView):
         jobs: Sequence[Mapping[str, Any]],
         where: Callable[[int], str],
         progress: Callable[[int], None] | None,
-    ) -> tuple[list[v.JobEnqueued], dict[str, v.JobEnqueued]]:
-        """The jobs, and by id those of them that came with one."""
+    ) -> tuple[list[v.JobEnqueued], dict[str, v.JobEnqueued], dict[str, bytes]]:
+        """The jobs, by id those of them that came with one, and by its hash what is too long of
+        them for the log."""
         now_us = self.host.now_us()
         submission = Submission(
             self.state.settings,
@@ -116,9 +123,13 @@ class Queue(QueueView):
         new_id = iter(ids).__next__
         specs = []
         given: dict[str, v.JobEnqueued] = {}
+        kept: dict[str, bytes] = {}
         for index, fields in enumerate(jobs):
             try:
                 spec = submission.job(fields, new_id)
+                if not payloads.is_short(spec):
+                    spec, parts = payloads.parted(spec)
+                    kept |= parts
             except Invalid as error:
                 raise Invalid(f"{where(index)}{error}") from None
             if "id" in fields:
@@ -128,7 +139,7 @@ class Queue(QueueView):
             specs.append(spec)
             if progress is not None and index % 1000 == 0:
                 progress(index)
-        return specs, given
+        return specs, given, kept
 
     # ---- everything else that can be asked
 
@@ -201,7 +212,7 @@ class Queue(QueueView):
         return self._ask(c.Prune, jobs, reason)
 
     def _ask(self, kind: type[c.ByPeople], jobs: Sequence[str], reason: str) -> list[v.Event]:
-        now, actor = self.now(), self.actor
+        now, actor, reason = self.now(), self.actor, check_reason(reason)
         # One named twice is one: each command is decided by what is before all of them.
         once = dict.fromkeys(jobs)
         return self.submit([kind(job=job, now=now, actor=actor, reason=reason) for job in once])
@@ -223,13 +234,13 @@ class Queue(QueueView):
     def pause(self, queue: str, *, reason: str = "") -> None:
         """Let no more jobs of a queue be claimed."""
         queue = check_queue(queue)
-        fact = v.QueuePaused(queue=queue, actor=self.actor, reason=reason)
+        fact = v.QueuePaused(queue=queue, actor=self.actor, reason=check_reason(reason))
         self.transact(lambda: [] if queue in self.known.paused else [Batch([fact])])
 
     def resume(self, queue: str, *, reason: str = "") -> None:
         """Let jobs of a paused queue be claimed again."""
         queue = check_queue(queue)
-        fact = v.QueueResumed(queue=queue, actor=self.actor, reason=reason)
+        fact = v.QueueResumed(queue=queue, actor=self.actor, reason=check_reason(reason))
         self.transact(lambda: [Batch([fact])] if queue in self.known.paused else [])
 
     def stop_workers(self) -> list[WorkerRow]:
@@ -252,9 +263,7 @@ class Queue(QueueView):
     def _append(self, batches: Callable[[], list[Batch]]) -> list[v.Event]:
         if self.host.pid() != self._pid:
             raise QueuectlError("a Queue cannot be used after a fork: open another in the child")
-        if not self._is_made:
-            self.home.make(self.host)
-            self._is_made = True
+        self._make_home()
         for _ in range(_CONFLICTS_MAX):
             with self.log.exclusive():
                 self.catch_up()
@@ -267,6 +276,11 @@ class Queue(QueueView):
             self.known.apply(events)
             return events
         raise Conflict("others keep changing the same job: try again")
+
+    def _make_home(self) -> None:
+        if not self._is_made:
+            self.home.make(self.host)
+            self._is_made = True
 
     def ring(self) -> None:
         """Wake every worker that waits: those that had started by the last look. Who starts later

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from queuectl import instants
+from queuectl.domain import payloads
 from queuectl.domain.job import Job
 from queuectl.engines.file import FileLog
 from queuectl.engines.file.pinning import Pinned, pin
@@ -23,6 +24,7 @@ from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.projections import runs, snapshot
 from queuectl.projections.past import NOW, START, Moment, Past, Progress, unseen
+from queuectl.projections.redactions import Redactions
 from queuectl.projections.runs import Run
 from queuectl.projections.snapshot import Snapshot
 from queuectl.projections.state import State
@@ -50,6 +52,11 @@ class View:
     def get(self, job: str) -> Job:
         """The job with this id, or whose id alone starts so. Raises `NotFound` or `Invalid`."""
         return self.state.jobs.named(job)
+
+    def whole(self, spec: v.JobEnqueued) -> v.JobEnqueued:
+        """A job as it was given, where the log has only the beginning of it. Raises `PayloadLost`
+        and `OSError` where the rest cannot be read."""
+        return payloads.whole(spec, self.log.kept)
 
     def jobs(
         self,
@@ -152,11 +159,10 @@ class QueueView(View):
         self._has_home = log is None
         if log is None:
             self._open_home(create)
-            log = FileLog(self.home.log, self.host, archive=self.home.archive)
+            home = self.home
+            log = FileLog(home.log, self.host, archive=home.archive, payloads=home.payloads)
         self.log = log
         self.known = self._first_look()
-        self._redactions: tuple[int, set[str], int] | None = None
-        """As `_redacted_by` found them last."""
         self._read = 0
         """How many events had to be folded in."""
 
@@ -220,20 +226,11 @@ class QueueView(View):
         return redacted is None or redacted > self.known.offset
 
     def _redacted_by(self) -> int | None:
-        """By which event all was taken out that was to be; None where some is not yet."""
-        known = self.known
-        offset, pending, done = self._redactions or (known.offset, known.redacting, known.redacted)
-        pending = set(pending)
-        for events in self.log.read(offset):
-            for event in events:
-                if isinstance(event, v.JobRedacting):
-                    pending.add(event.job)
-                elif isinstance(event, v.JobRedacted):
-                    pending.discard(event.job)
-                    done = event.offset
-            offset = events[-1].offset
-        self._redactions = offset, pending, done
-        return None if pending else done
+        return self._redactions.done_by(self.log)
+
+    @cached_property
+    def _redactions(self) -> Redactions:
+        return Redactions(self.known)
 
     def use_snapshot(self) -> None:
         """Leave finished jobs to the newest snapshot, where it is newer than what is known."""

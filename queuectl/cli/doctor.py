@@ -88,7 +88,8 @@ def _log(queue: Any) -> Iterator[Finding]:
 def _sync(queue: Any) -> Finding:
     """How long the disk takes to make a few bytes durable; also shows that the lock can be had."""
     try:
-        took_ms = queue.log.probe_ms()
+        with queue.log.exclusive():
+            took_ms = queue.log.segments.probe_ms()
     except OSError as error:
         return Finding("fail", "disk", f"{error.strerror} ({error.filename})")
     except QueuectlError as error:

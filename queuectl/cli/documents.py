@@ -94,6 +94,7 @@ def job_document(job: Job, *, show_env: bool = False) -> dict[str, Any]:
         "run_seconds": job.run_ms / 1000 if job.finished_at else None,
         "actor": spec.actor,
         "redacted": spec.redacted or [],
+        "payloads": spec.payloads or [],
     }
 
 

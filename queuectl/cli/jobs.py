@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+from msgspec.structs import replace
 
 from queuectl import instants
 from queuectl.cli import completion
@@ -29,7 +30,9 @@ from queuectl.cli.parameters import (
 from queuectl.cli.root import App
 from queuectl.cli.story import line, lost, phases
 from queuectl.cli.text import ago, columns, printable, seconds, shorten, state_name
+from queuectl.domain import payloads
 from queuectl.domain.job import Job
+from queuectl.errors import PayloadLost
 from queuectl.events.vocabulary import JobClaimed, JobEnqueued
 from queuectl.projections import timeline
 from queuectl.projections.runs import Run
@@ -85,7 +88,7 @@ def list_jobs(
 
 
 def job_table(app: App, jobs: list[Job], now: instants.Instant) -> str:
-    """Jobs, one a line; in a pipe nothing is cut off."""
+    """Jobs, one a line; in a pipe nothing is cut off that the log has."""
     width = 50 if sys.stdout.isatty() else None
     rows = [
         (
@@ -95,7 +98,7 @@ def job_table(app: App, jobs: list[Job], now: instants.Instant) -> str:
             str(job.spec.priority),
             job.queue,
             _when(job, now),
-            shorten(job.spec.command, width)
+            shorten(payloads.shown(job.spec), width)
             + (f"  [{shorten(job.error, width)}]" if job.error else ""),
         )
         for job in jobs
@@ -127,6 +130,10 @@ def show(app: App, name: str, show_env: bool, at: Named | None, as_json: bool) -
     with look(app, at) as queue:
         job = queue.get(name)
         runs = queue.runs(job)
+        try:
+            job = replace(job, spec=queue.whole(job.spec))
+        except (PayloadLost, OSError) as error:
+            app.say(f"only the beginning of it is here: {printable(str(error))}")
         document = job_document(job, show_env=show_env)
         if as_json:
             emit({**document, "attempts_made": [attempt_document(run) for run in runs]})

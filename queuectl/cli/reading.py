@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
 from queuectl.cli.story import lost
+from queuectl.cli.text import printable
 from queuectl.errors import PartlyDone
 from queuectl.instants import Instant
 
@@ -33,6 +34,8 @@ def reading(
         progress.clear()
         for gap in dict.fromkeys(source.gaps):
             app.say(lost(*gap))
+        for job, why in source.cut.items():
+            app.say(f"of job {job} there is only the beginning: {printable(why)}")
         damage = queue.damage
         if damage is not None:
             raise PartlyDone(

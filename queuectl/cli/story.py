@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from queuectl.cli.text import ago, counted, printable, seconds, shorten
+from queuectl.domain import payloads
 from queuectl.events import vocabulary as v
 from queuectl.instants import Instant, between_ms
 from queuectl.projections.causes import Cause
@@ -23,7 +24,7 @@ def _tell(event: v.Event, show_env: bool) -> str:
         case v.JobEnqueued():
             env = f" with {' '.join(event.env)}" if event.env and show_env else ""
             later = f", to run at {event.run_at}" if event.run_at else ""
-            return f"{shorten(event.command, 200)}{env}{later} (by {event.actor})"
+            return f"{shorten(payloads.shown(event), 200)}{env}{later} (by {event.actor})"
         case v.JobClaimed():
             return f"run {event.attempt} starts in slot {event.slot} of worker {event.worker}"
         case v.JobCompleted():

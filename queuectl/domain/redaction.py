@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from queuectl.domain import payloads
 from queuectl.domain.job import Job
 from queuectl.events import vocabulary as v
 
@@ -21,6 +22,7 @@ ALIASES = {"argv": "command"}
 """The same words twice, in jobs that run without a shell."""
 RUN = frozenset(("command", "cwd", "env", "secret_env"))
 """What a job cannot run without."""
+_LISTS = ("argv", "env", "secret_env", "tags")
 _Event = TypeVar("_Event", bound=v.JobEvent)
 
 
@@ -43,14 +45,19 @@ def _places(event: v.JobEvent) -> dict[str, str]:
 
 def held(event: v.JobEvent, fields: Collection[str]) -> list[str]:
     """The attributes of the event that have a value to be taken out for these fields."""
-    empty = type(event)()
-    return [
-        name
-        for name, field in _places(event).items()
-        if field in fields
-        and (value := getattr(event, name)) != getattr(empty, name)
-        and value not in (TEXT, [TEXT])
-    ]
+    nothing = type(event)()
+    elsewhere = _elsewhere(event)
+
+    def has_value(name: str) -> bool:
+        value = getattr(event, name)
+        return name in elsewhere or value not in (getattr(nothing, name), TEXT, [TEXT])
+
+    return [name for name, field in _places(event).items() if field in fields and has_value(name)]
+
+
+def _elsewhere(event: v.JobEvent) -> dict[str, str]:
+    """By attribute the hash of what is too long for the line."""
+    return payloads.named(event) if isinstance(event, v.JobEnqueued) else {}
 
 
 def redacted(event: _Event, fields: Collection[str]) -> _Event:
@@ -58,9 +65,11 @@ def redacted(event: _Event, fields: Collection[str]) -> _Event:
     names = held(event, fields)
     if not names:
         return event
-    changes: dict[str, Any] = {
-        name: [TEXT] if isinstance(getattr(event, name), list) else TEXT for name in names
-    }
+    changes: dict[str, Any] = {name: [TEXT] if name in _LISTS else TEXT for name in names}
+    elsewhere = _elsewhere(event)
+    if elsewhere:
+        left = [f"{name}={digest}" for name, digest in elsewhere.items() if name not in names]
+        changes["payloads"] = left or None
     return replace(event, redacted=sorted({*(event.redacted or ()), *names}), **changes)
 
 

@@ -241,6 +241,11 @@ def _queue(name: str, value: object) -> dict[str, Any]:
     return {"queue": check_queue(value)}
 
 
+def check_reason(value: object) -> str:
+    """Why somebody asked for something. Raises `Invalid`."""
+    return _check_text("reason", value)
+
+
 def check_queue(value: object) -> str:
     """The name of a queue. Raises `Invalid`."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):

@@ -5,11 +5,12 @@ It takes no lock on purpose, so whoever shares one meets conflicts; knows nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from hashlib import sha256
 
 from queuectl import instants
-from queuectl.errors import Conflict
+from queuectl.errors import Conflict, PayloadLost
 from queuectl.events.codec import decode, encode, frame
 from queuectl.events.log import LAST, Batch, Missing, ignored
 from queuectl.events.vocabulary import Event
@@ -28,6 +29,7 @@ class MemoryLog:
         self._crcs = [0]
         self._last_of: dict[str, int] = {}
         self._at = ""
+        self._kept: dict[str, bytes] = {}
 
     def head(self) -> int:
         return len(self._lines)
@@ -91,6 +93,16 @@ class MemoryLog:
                     self._last_of[job] = offset
         # Decoded from the lines, as any other reader would get them.
         return [event for events in self.read(start) for event in events]
+
+    def keeping(self, contents: Collection[bytes]) -> AbstractContextManager[None]:
+        self._kept |= {sha256(content).hexdigest(): content for content in contents}
+        return nullcontext()
+
+    def kept(self, sha256: str) -> bytes:
+        try:
+            return self._kept[sha256]
+        except KeyError:
+            raise PayloadLost(f"the payload {sha256} is gone") from None
 
     def exclusive(self) -> AbstractContextManager[None]:
         return nullcontext()

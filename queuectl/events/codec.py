@@ -18,12 +18,18 @@ from zlib import crc32
 import msgspec
 
 from queuectl.errors import Invalid, Newer
-from queuectl.events.vocabulary import AnyEvent, Event, Fact
+from queuectl.events.vocabulary import AnyEvent, Event, Fact, LogCompacted
 
-PAYLOAD_BYTES_MAX = 1 << 20
-"""An encoded fact; its place takes some hundred bytes more."""
+LINE_BYTES_MAX = 16 << 10
+"""Of any line but one that stands for others, which has the statistics of all of them."""
+FACT_BYTES_MAX = LINE_BYTES_MAX - 512
+"""An encoded fact: its place takes a hundred bytes more, and so does saying what was redacted."""
+OLD_LINE_BYTES_MAX = 1 << 20
+"""What earlier versions wrote, and a line that stands for others."""
 HEADER_BYTES_MAX = 4096
 FORMAT = 1
+FORMAT_MAX = 2
+"""The highest that this program reads: the same, but that events may name payloads."""
 _START = b'{"crc":"'
 BODY = len(_START) + 8
 """Where in a line its *body* begins: what the crc covers, which ends before the newline."""
@@ -82,13 +88,17 @@ def encode(fact: Fact) -> bytes:
 
     Raises `Invalid` for one that would not fit into a line.
     """
-    payload = _encoder.encode(fact)
-    if len(payload) > PAYLOAD_BYTES_MAX:
+    encoded = encode_whole(fact)
+    if len(encoded) > FACT_BYTES_MAX and not isinstance(fact, LogCompacted):
         raise Invalid(
-            f"its record would take {len(payload)} bytes, the limit is {PAYLOAD_BYTES_MAX}:"
-            " give long input to the job in a file"
+            f"its record would take {len(encoded)} bytes, the limit is {FACT_BYTES_MAX}:"
+            " make it shorter"
         )
-    return payload
+    return encoded
+
+
+encode_whole = _encoder.encode
+"""The same, however long it is."""
 
 
 def frame(payload: bytes, crc: int, offset: int, at: str, more: bool) -> tuple[bytes, int]:
@@ -191,9 +201,9 @@ def decode_header(line: bytes) -> tuple[Header, int]:
         header = _header_decoder.decode(line)
     except msgspec.MsgspecError as error:
         raise ValueError(f"it is no header ({error})") from None
-    if header.format > FORMAT:
+    if header.format > FORMAT_MAX:
         raise Newer(
-            f"this log has format {header.format}; this queuectl reads up to {FORMAT}:"
+            f"this log has format {header.format}; this queuectl reads up to {FORMAT_MAX}:"
             " use a newer queuectl"
         )
     crc = crc32(line[BODY:], int(header.previous_crc, 16))

@@ -1,8 +1,9 @@
 """A whole log as one stream of lines, from which another can be made: how it is written, and how it
 is read and checked. Knows no files.
 
-The lines are those of a segment, chained in the same way. The first one says how far the stream
-goes, so that one that was cut is known even where it was cut between two lines.
+The lines are those of a segment, chained in the same way; a job that was too long for one is whole
+here. The first line says how far the stream goes, so that one that was cut is known even where it
+was cut between two lines.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from queuectl.errors import Altered, Illegal, Invalid, Newer
 from queuectl.events import codec
 from queuectl.events.vocabulary import AnyEvent, Event, JobEnqueued
 
-LINE_BYTES_MAX = codec.PAYLOAD_BYTES_MAX + codec.HEADER_BYTES_MAX
+LINE_BYTES_MAX = codec.OLD_LINE_BYTES_MAX + codec.HEADER_BYTES_MAX
 """More than any line takes: nothing longer is read."""
 _decoder = msgspec.json.Decoder(AnyEvent, strict=True)
 
@@ -47,6 +48,8 @@ class Line(NamedTuple):
     body: bytes
     """What its checksum covers."""
     event: Event
+    format: int = codec.FORMAT
+    """The lowest format of a log that it may stand in."""
 
 
 def written(manifest: Manifest, pieces: Iterable[Iterable[Event]]) -> Iterator[bytes]:
@@ -58,7 +61,7 @@ def written(manifest: Manifest, pieces: Iterable[Iterable[Event]]) -> Iterator[b
         for event in events:
             fact = replace(event, offset=0, at="", more=False)
             line, crc = codec.frame(
-                codec.encode(fact), crc, event.offset, event.at, more=event.more
+                codec.encode_whole(fact), crc, event.offset, event.at, more=event.more
             )
             lines.append(line)
         yield b"".join(lines)

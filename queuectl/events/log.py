@@ -6,7 +6,7 @@ their specification.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -32,6 +32,8 @@ class Batch(NamedTuple):
     """Per job the offset of its last event that the appender knew (0: it does not exist)."""
     essential: bool = False
     """Records the end of what runs already, so it may use the space kept back for that."""
+    format: int = 1
+    """The lowest format of a log in which they mean to every reader what they mean here."""
 
 
 class Log(Protocol):
@@ -109,6 +111,14 @@ class Log(Protocol):
         `Conflict`, and appends nothing, when the log holds an event about a job in `expected`
         past the offset given there. When it returns, everything is durable.
         """
+
+    def keeping(self, contents: Collection[bytes]) -> AbstractContextManager[None]:
+        """Keep what is too long for a line, durably and by its SHA-256, as long as an event names
+        it: one that is appended while the context lasts, at the latest."""
+
+    def kept(self, sha256: str) -> bytes:
+        """What was kept under this hash. Raises `PayloadLost` where it is not there, or not what
+        it was."""
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep others from appending meanwhile, where that is cheap.

@@ -35,6 +35,9 @@ class JobEnqueued(
     """Names whose values the worker must have in its own environment."""
     tags: list[str] | None = None
     """Labels to find the job by."""
+    payloads: list[str] | None = None
+    """`field=SHA-256` of each field that is too long for the line and kept in `payloads/`: here
+    `command` has only its beginning, and others are absent."""
     priority: int = 0
     """Higher runs sooner."""
     run_at: str = ""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from queuectl.errors import Damaged
+from queuectl.errors import Damaged, PayloadLost
 from queuectl.events import vocabulary as v
 from queuectl.exports.views import EVENTS, JOBS, JobRow, View, job_row
 from queuectl.instants import Instant
@@ -48,6 +48,8 @@ class Source:
         """The last event that is exported."""
         self.gaps: list[tuple[int, int, str]] = []
         """From which to which event the originals are not in the archive, and why."""
+        self.cut: dict[str, str] = {}
+        """By job why only the beginning of it is exported."""
 
     def rows(self, view: View) -> Iterator[list[Any]]:
         """What a view holds, in pieces."""
@@ -74,7 +76,7 @@ class Source:
         """The jobs that there are, in the order they were enqueued."""
         rows: list[JobRow] = []
         for job in self._state().jobs.select():
-            rows.append(job_row(job))
+            rows.append(job_row(replace(job, spec=self._whole(job.spec))))
             if len(rows) >= _PIECE:
                 yield from self._shown(rows)
                 rows = []
@@ -115,8 +117,19 @@ class Source:
             if events[-1].offset > self.through:
                 events = [event for event in events if event.offset <= self.through]
             if events:
+                events = [
+                    self._whole(event) if isinstance(event, v.JobEnqueued) else event
+                    for event in events
+                ]
                 self.progress(events[-1].offset, self.through)
                 yield events
+
+    def _whole(self, spec: v.JobEnqueued) -> v.JobEnqueued:
+        try:
+            return self.queue.whole(spec)
+        except (PayloadLost, OSError) as error:
+            self.cut[spec.job] = str(error)
+            return spec
 
     def _miss(self, first: int, last: int, why: str) -> None:
         self.gaps.append((first, last, why))

@@ -7,18 +7,19 @@ nothing else to see that these events were in that log. Knows no files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from itertools import pairwise
 
 import msgspec
 
+from queuectl.domain import payloads
 from queuectl.engines.file import anchors
 from queuectl.engines.file.anchors import Anchor
 from queuectl.engines.file.evidence import Redactions, Root, Traced, leaf_of
 from queuectl.errors import Disproved, Illegal, Invalid, Newer, QueuectlError
 from queuectl.events import codec, merkle
-from queuectl.events.vocabulary import JobEnqueued, JobEvent, JobRedacting
+from queuectl.events.vocabulary import Event, JobEnqueued, JobEvent, JobRedacting
 from queuectl.projections.legality import Legality
 
 FORMAT = 1
@@ -44,6 +45,8 @@ class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """What `log verify` says of the log up to the last event in the tree."""
     events: list[Tied]
     """Those about the job, oldest first."""
+    payloads: dict[str, str]
+    """By the SHA-256 of each what is too long for a line: the JSON of a command, or of a list."""
     sha256: str = ""
     """Of all this with nothing in this place: it finds what went wrong by accident."""
 
@@ -64,13 +67,27 @@ class Shown(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(Proof)
 
 
-def made(job: str, log: str, anchor: Anchor, traced: Iterable[Traced]) -> Proof:
-    """The proof for what was traced up to that anchor."""
+def made(
+    job: str,
+    log: str,
+    anchor: Anchor,
+    traced: Iterable[Traced],
+    kept: Callable[[str], bytes],
+) -> Proof:
+    """The proof for what was traced up to that anchor; `kept` gives what is too long for a line by
+    its hash."""
+    traced = list(traced)
     events = [
         Tied(codec.text_of(one.body).decode(), [beside.hex() for beside in one.path])
         for one in traced
     ]
-    return _sealed(Proof(job=job, log=log, anchor=str(anchor), events=events))
+    digests = {digest for one in traced for digest in _named(one.event)}
+    texts = {digest: kept(digest).decode() for digest in sorted(digests)}
+    return _sealed(Proof(job=job, log=log, anchor=str(anchor), events=events, payloads=texts))
+
+
+def _named(event: Event) -> list[str]:
+    return list(payloads.named(event).values()) if isinstance(event, JobEnqueued) else []
 
 
 def _sealed(proof: Proof) -> Proof:
@@ -92,6 +109,7 @@ def check(data: bytes, kept: Sequence[Anchor] = ()) -> Shown:
     begins = isinstance(events[0], JobEnqueued)
     _check_story(events, begins=begins)
     emptied = _check_redacted(proof, events)
+    events = [_whole(proof, event) for event in events]
     return Shown(proof.job, proof.log, anchor, events, begins, emptied)
 
 
@@ -175,3 +193,13 @@ def _check_redacted(proof: Proof, events: list[JobEvent]) -> list[int]:
 
 def _body(tied: Tied) -> bytes:
     return codec.body_of(tied.event.encode())
+
+
+def _whole(proof: Proof, event: JobEvent) -> JobEvent:
+    def read(digest: str) -> bytes:
+        text = proof.payloads.get(digest, "").encode()
+        if sha256(text).hexdigest() != digest:
+            raise Disproved(f"event {event.offset}: what was too long for its line is not there")
+        return text
+
+    return payloads.whole(event, read) if isinstance(event, JobEnqueued) else event

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 
 from queuectl import instants
-from queuectl.engines.file import FileLog, compaction, cursors
+from queuectl.engines.file import FileLog, compaction, cursors, sweeping
 from queuectl.engines.file.compaction import Rewriting
 from queuectl.errors import QueuectlError
 from queuectl.events.log import Batch
@@ -86,6 +86,14 @@ def expire(queue: Queue, *, dry_run: bool = False) -> int:
         # They hold what is to be gone for ever, too.
         queue.past.drop()
     return len(expired)
+
+
+def sweep(queue: Queue) -> int:
+    """Remove what was kept of jobs that neither the log nor its archive knows any more; returns how
+    many files. Raises `LockTimedOut` where somebody else is compacting."""
+    log = files(queue)
+    with compaction.holding(log):
+        return len(sweeping.sweep(log))
 
 
 def files(queue: Queue) -> FileLog:

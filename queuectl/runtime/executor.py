@@ -17,6 +17,7 @@ from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.quantities import format_duration, format_size
 from queuectl.runtime.orphans import Orphans
+from queuectl.runtime.output import ERROR_CHARACTERS_MAX
 from queuectl.runtime.start import NotStarted, Start
 
 _OUTLIVES_KILL_S = 0.02
@@ -213,15 +214,15 @@ class Run:
     def _not_begun(
         self, failure: NotStarted, now: str, chance: float, backoff_base: float | None
     ) -> c.Finish | c.Release:
-        job = self.job
+        job, why = self.job, failure.why[:ERROR_CHARACTERS_MAX]
         if not failure.fault:
-            return c.Release(job=job.id, token=job.token, now=now, reason=failure.why)
+            return c.Release(job=job.id, token=job.token, now=now, reason=why)
         return c.Finish(
             job=job.id,
             token=job.token,
             now=now,
             reason="start",
-            error=failure.why,
+            error=why,
             exit_code=failure.exit_code,
             chance=chance,
             backoff_base=backoff_base,

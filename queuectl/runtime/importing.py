@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from queuectl.domain import commands as c
+from queuectl.domain import payloads
 from queuectl.engines.file import FileLog
 from queuectl.engines.file.founding import found
+from queuectl.engines.file.payloads import Payloads
 from queuectl.errors import Altered, Illegal, Rejected
-from queuectl.events import exchange
+from queuectl.events import codec, exchange
 from queuectl.events import vocabulary as v
+from queuectl.events.exchange import Line
 from queuectl.events.log import Batch
 from queuectl.home import Home
 from queuectl.host import Host
@@ -40,7 +45,7 @@ def make(place: str, readline: Callable[[int], bytes], name: str, host: Host) ->
     try:
         home.check(host)
         host.make_directory(staging)
-        _found(staging, readline, name, host)
+        _found(staging, readline, name, host, Payloads(home.payloads, host))
         head = _take_leave(home.root, staging, host)
         for directory in (home.run, home.output):
             host.make_directory(directory)
@@ -49,21 +54,38 @@ def make(place: str, readline: Callable[[int], bytes], name: str, host: Host) ->
         if is_new:
             host.sync_directory(os.path.dirname(home.root))
     except BaseException:
-        for made in (staging, home.run, home.output, *([home.root] if is_new else [])):
+        parts = (staging, home.run, home.output, home.payloads)
+        for made in (*parts, *([home.root] if is_new else [])):
             host.remove_tree(made)
         raise
     return head
 
 
-def _found(directory: str, readline: Callable[[int], bytes], name: str, host: Host) -> None:
+def _found(
+    directory: str, readline: Callable[[int], bytes], name: str, host: Host, kept: Payloads
+) -> None:
     # What compaction took out may be missing in what was exported, too.
     legality = Legality(compacted=True)
     lines = exchange.read(readline, name, lambda event: legality.check([event]))
-    found(directory, lines, host)
+    found(directory, (_parted(line, kept) for line in lines), host)
     try:
         legality.finish()
     except Illegal as illegal:
         raise Altered(f"{name}, event {illegal.offset}: {illegal.why}") from None
+
+
+def _parted(line: Line, kept: Payloads) -> Line:
+    """The same, and elsewhere what of it is too long."""
+    event = line.event
+    if not isinstance(event, v.JobEnqueued) or payloads.is_short(event):
+        return line
+    spec, contents = payloads.parted(event)
+    if not contents:
+        return line
+    with kept.keeping(contents.values(), timeout_s=0):
+        fact = replace(spec, offset=0, at="", more=False)
+    body = codec.body(fact, event.offset, event.at, event.more)
+    return Line(body, spec, payloads.FORMAT)
 
 
 def _take_leave(root: str, directory: str, host: Host) -> int:

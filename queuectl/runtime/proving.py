@@ -46,7 +46,7 @@ def prove(
         _check_root(anchor, root)
     if not evidence.traced:
         raise _nothing(queue, job, anchor, evidence.first)
-    return proof.made(job, report.log, anchor, evidence.traced)
+    return proof.made(job, report.log, anchor, evidence.traced, log.kept)
 
 
 def _check_root(anchor: Anchor, root: Root | None) -> None:

@@ -8,10 +8,13 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from queuectl.domain import commands as c
+from queuectl.domain import payloads
 from queuectl.domain.decide import decide
 from queuectl.domain.redaction import held, redacted
+from queuectl.domain.submission import check_reason
 from queuectl.engines.file import FileLog, compaction
 from queuectl.engines.file.redaction import Redaction
+from queuectl.engines.file.sweeping import sweep
 from queuectl.errors import LockTimedOut, NotFound, QueuectlError, Rejected
 from queuectl.events import merkle
 from queuectl.events import vocabulary as v
@@ -70,14 +73,14 @@ def redact(
     *,
     reason: str = "",
 ) -> list[str]:
-    """Take the values of these fields out of all events of a job so far; returns the files of log
-    and archive that were changed.
+    """Take the values of these fields out of all events of a job so far; returns the files that
+    were changed or removed.
 
     Once the log says so it is decided: what is interrupted then, `finish` does, or asking again.
     Raises what `find` does, `LockTimedOut` where somebody else rewrites the log, `Damaged`,
     `NoSpace` and `SyncFailed`.
     """
-    log = files(queue)
+    log, reason = files(queue), check_reason(reason)
     find(queue, job, fields)
     with compaction.holding(log):
         with log.exclusive():
@@ -162,6 +165,7 @@ def _carry_out(queue: Queue, log: FileLog, job: str) -> list[str]:
     if max(wanted) >= log.active():
         log.seal()
     changed = _redaction(log, wanted).carry_out()
+    changed += sweep(log)
     with log.exclusive():
         # What somebody was making when they died.
         log.segments.remove_leftovers()
@@ -197,6 +201,14 @@ def asides(queue: Queue) -> list[str]:
     directory = queue.home.log
     names = sorted(queue.host.names(directory))
     return [os.path.join(directory, name) for name in names if name.startswith(("aside-", "cut-"))]
+
+
+def shared(queue: Queue, found: Iterable[Found]) -> list[str]:
+    """What these events named that is kept, and is there yet because other jobs have it, too."""
+    specs = [event for event, _ in found if isinstance(event, v.JobEnqueued)]
+    digests = {digest for spec in specs for digest in payloads.named(spec).values()}
+    paths = [os.path.join(queue.home.payloads, digest) for digest in sorted(digests)]
+    return [path for path in paths if queue.host.exists(path)]
 
 
 def outputs(queue: Queue, job: str) -> list[str]:

@@ -17,6 +17,7 @@ from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.jobqueue import Queue
 
+_FILES_TOLD = 100
 _LOST = "its end was lost with damaged bytes"
 
 
@@ -38,7 +39,9 @@ class Repairing:
         self._place = place
         self._held = ExitStack()
         self._home.find(self._host)
-        self._log = FileLog(self._home.log, self._host, archive=self._home.archive)
+        self._log = FileLog(
+            self._home.log, self._host, archive=self._home.archive, payloads=self._home.payloads
+        )
 
     def __enter__(self) -> Self:
         self._repair = self._held.enter_context(repairing(self._log))
@@ -73,7 +76,8 @@ class Repairing:
 
     def _follow_up(self, queue: Queue, plan: Plan) -> int:
         """Say in the log what was done, and give up runs whose worker it no longer knows."""
-        files = ", ".join(mending.file.rpartition("/")[2] for mending in plan.mendings)
+        names = [mending.file.rpartition("/")[2] for mending in plan.mendings]
+        files = ", ".join(names[:_FILES_TOLD]) + (", …" if len(names) > _FILES_TOLD else "")
         told = v.LogRepaired(
             repaired_at=queue.now(), actor=queue.actor, reason=f"repaired: {files}"
         )

@@ -14,7 +14,11 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 
+from msgspec.structs import replace
+
+from queuectl.domain import payloads
 from queuectl.domain.job import Job
+from queuectl.errors import PayloadLost
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.runtime.hindrance import SHORTAGES
@@ -41,11 +45,19 @@ class Start:
     """The beginning of one run. Whoever has called `run`, it says what came of it."""
 
     def __init__(
-        self, job: Job, home: Home, host: Host, lock: int, environment: Mapping[bytes, bytes]
+        self,
+        job: Job,
+        home: Home,
+        host: Host,
+        lock: int,
+        environment: Mapping[bytes, bytes],
+        kept: Callable[[str], bytes],
     ) -> None:
         """`lock` is the held lock of its slot, which all its processes inherit; it is given away.
-        `environment` is what the job is given besides its own."""
+        `environment` is what the job is given besides its own; `kept` gives what of it was too long
+        for the log."""
         self._job = job
+        self._kept = kept
         self._home = home
         self._host = host
         self._lock = lock
@@ -75,7 +87,7 @@ class Start:
         self.pid = pid
 
     def _spawn(self) -> int:
-        job, host, lock = self._job, self._host, self._lock
+        job, host, lock = self._whole(), self._host, self._lock
         env = _environment(job, self._environment)
         argv = _argv(job, env)
         try:
@@ -97,6 +109,16 @@ class Start:
         with suppress(OSError):  # it runs already: a successor may just find less of it
             write_trace(host, lock, job.token, pid)
         return pid
+
+    def _whole(self) -> Job:
+        job = self._job
+        try:
+            spec = payloads.whole(job.spec, self._kept)
+        except PayloadLost as error:
+            raise NotStarted(str(error), fault=True) from None
+        except OSError as error:
+            raise NotStarted(f"no payload: {error.strerror}", fault=False) from None
+        return job if spec is job.spec else replace(job, spec=spec)
 
 
 class Starter:

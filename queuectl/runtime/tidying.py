@@ -13,7 +13,7 @@ from queuectl.engines.file.compaction import Rewriting
 from queuectl.errors import NotFound, Rejected
 from queuectl.jobqueue import Queue
 from queuectl.runtime.clearing import Cleared, clear
-from queuectl.runtime.compacting import compact, expire, is_worthwhile
+from queuectl.runtime.compacting import compact, expire, is_worthwhile, sweep
 from queuectl.runtime.redacting import finish
 
 _FORGET_AT_A_TIME = 1_000
@@ -28,6 +28,8 @@ class Tidied(NamedTuple):
     rewritten: list[Rewriting]
     expired: int
     """Files of the archive."""
+    swept: int
+    """Files with what was too long for the log."""
 
 
 def tidy(
@@ -57,13 +59,16 @@ def tidy(
         # First this, so that compaction takes out only what a start need not read.
         queue.keep_snapshot()
     rewritten = []
-    if not idly or is_worthwhile(queue):
+    compacts = not idly or is_worthwhile(queue)
+    if compacts:
         for rewriting in compact(
             queue, thrifty=thrifty, dry_run=dry_run, without=without, progress=progress
         ):
             rewritten.append(rewriting)
             tell(rewriting)
-    return Tidied(forgotten, cleared, rewritten, expire(queue, dry_run=dry_run))
+    expired = expire(queue, dry_run=dry_run)
+    swept = sweep(queue) if (compacts or expired) and not dry_run else 0
+    return Tidied(forgotten, cleared, rewritten, expired, swept)
 
 
 def _overdue(queue: Queue) -> Iterator[Overdue]:

@@ -308,7 +308,8 @@ class Worker:
         limits = Limits(self._grace_ms(), timeout_ms, self._queue.known.settings.output_limit_bytes)
         home, host = self._queue.home, self._host
         job = copy(job)  # because the table goes on changing its own
-        start = Start(job, home, host, self._presence.free.pop(job.slot), self._environment)
+        lock = self._presence.free.pop(job.slot)
+        start = Start(job, home, host, lock, self._environment, self._queue.log.kept)
         self._runs.append(Run(job, home, host, start, limits, self._orphans))
         self._starter.begin(start)
         if self._left is not None:

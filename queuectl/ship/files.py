@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from queuectl.engines.file.shelf import Shelf
+from queuectl.engines.file.shelf import Numbered
 from queuectl.errors import Invalid
 from queuectl.events.codec import Stretch
 from queuectl.host import Host
@@ -55,7 +55,7 @@ class Files:
         else, and `OSError`."""
         self._directory = opening.sink.to.partition(":")[2]
         self._host = opening.host
-        self._shelf = Shelf(self._directory, self.suffixes[0], self._host)
+        self._shelf = Numbered(self._directory, self.suffixes[0], self._host)
         self._events_max = opening.sink.file_events
         """So many events at most are in a file (0: any number) …"""
         self._bytes_max = opening.sink.file_bytes

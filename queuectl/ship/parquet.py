@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from queuectl.engines.file.shelf import Shelf
+from queuectl.engines.file.shelf import Numbered
 from queuectl.events.codec import Stretch
 from queuectl.exports import duck
 from queuectl.exports.target import Target
@@ -41,7 +41,7 @@ class Parquet(Files):
     suffixes = (".jsonl", ".parquet")
 
     def _find(self, cursor: int) -> None:
-        self._tables = Shelf(self._directory, self.suffixes[1], self._host)
+        self._tables = Numbered(self._directory, self.suffixes[1], self._host)
         for name in self._host.names(self._directory):
             if _MAKING.fullmatch(name):  # a crash left it
                 self._host.remove_tree(os.path.join(self._directory, name))

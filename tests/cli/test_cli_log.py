@@ -61,7 +61,7 @@ def test_the_document(old: Shell) -> None:
     document = old.ok("log", "compact", "--json").json
     assert set(document) == {
         *("dry_run", "bytes_before", "bytes_after", "events_removed", "archives", "rewritten"),
-        *("forgotten", "output_files", "output_bytes", "expired"),
+        *("forgotten", "output_files", "output_bytes", "expired", "payloads"),
     }
     rows = document["rewritten"]
     assert sum(row["events_removed"] for row in rows) == document["events_removed"] > 500

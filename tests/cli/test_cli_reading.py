@@ -12,7 +12,7 @@ from programs import Shell, tree
 JOB = """
     id command argv state attempts max_retries priority queue tags created_at updated_at run_at
     started_at finished_at exit_code error worker timeout backoff backoff_base cwd env secret_env
-    wait_seconds run_seconds actor redacted
+    wait_seconds run_seconds actor redacted payloads
 """
 ATTEMPT = """
     number round token worker slot started_at ended_at outcome reason exit_code error wait_seconds

@@ -249,7 +249,7 @@ def test_damage_in_the_archive_is_told(tmp_path: Path, how: str) -> None:
 def test_an_archive_is_unpacked_a_piece_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     log = FileLog(str(tmp_path / "log"), Untroubled(), segment_bytes_max=1)
-    log.append([Batch([JobEnqueued(job="b", command="x" * 900_000) for _ in range(6)])])
+    log.append([Batch([JobEnqueued(job="b", command="x" * 15_000) for _ in range(400)])])
     log.append([batch("a")])
     compacted(tmp_path, size=1)
     archive = Archive(str(tmp_path / "archive"), Untroubled())

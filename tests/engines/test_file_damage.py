@@ -193,7 +193,7 @@ def test_a_sealed_segment_that_is_cut_is_found(tmp_path: Path, host: SteadyHost)
 def test_a_log_of_a_newer_format_is_refused_with_advice(tmp_path: Path, host: SteadyHost) -> None:
     (segment,) = write(tmp_path, host)
     data = segment.read_bytes()
-    segment.write_bytes(data.replace(b'"format":1', b'"format":2'))
+    segment.write_bytes(data.replace(b'"format":1', b'"format":3'))
     log = FileLog(str(tmp_path), host)
     with pytest.raises(Newer, match="use a newer queuectl"):
         everything(log)

@@ -510,7 +510,7 @@ def test_who_uses_the_log_is_not_disturbed(root: Path) -> None:
 def test_a_newer_format_is_not_repaired(root: Path) -> None:
     path = segments(root)[1]
     before = path.read_bytes()
-    path.write_bytes(before.replace(b'"format":1', b'"format":2'))
+    path.write_bytes(before.replace(b'"format":1', b'"format":3'))
     with pytest.raises(Newer):
         repaired(root)
     assert not list((root / "log").glob("aside-*"))

@@ -75,11 +75,11 @@ def test_a_sealed_segment_keeps_no_blocks_set_aside(tmp_path: Path, host: Steady
 def test_readings_of_one_handle_do_not_disturb_each_other(tmp_path: Path, host: SteadyHost) -> None:
     # Segments longer than what is read at a time, so that a reading stops inside one.
     log = FileLog(str(tmp_path), host, segment_bytes_max=600_000)
-    for _ in range(30):
-        log.append([Batch([JobEnqueued(job="a", command="x" * 50_000)])])
+    for _ in range(100):
+        log.append([Batch([JobEnqueued(job="a", command="x" * 15_000)])])
     assert len(list(tmp_path.glob("*.jsonl"))) > 1
     expected = everything(FileLog(str(tmp_path), host))
-    readings = [log.read(), log.read(29), log.read()]
+    readings = [log.read(), log.read(99), log.read()]
     results: list[list[object]] = [[], [], []]
     while any(readings):
         for number, reading in enumerate(readings):
@@ -87,7 +87,7 @@ def test_readings_of_one_handle_do_not_disturb_each_other(tmp_path: Path, host: 
             results[number] += piece or []
         if piece is None:
             break
-    assert results == [expected, expected[29:], expected]
+    assert results == [expected, expected[99:], expected]
 
 
 def test_files_are_private_whatever_the_umask(tmp_path: Path, host: SteadyHost) -> None:

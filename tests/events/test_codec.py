@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from queuectl.errors import Newer
 from queuectl.events import vocabulary as v
 from queuectl.events.codec import (
+    FORMAT_MAX,
     BadLine,
     Header,
     decode,
@@ -198,6 +199,6 @@ def test_every_bit_of_a_header_that_is_flipped_is_found() -> None:
 
 
 def test_a_header_of_a_newer_format_is_refused_with_advice() -> None:
-    line, _ = frame_header(msgspec.structs.replace(HEADER, format=2))
+    line, _ = frame_header(msgspec.structs.replace(HEADER, format=FORMAT_MAX + 1))
     with pytest.raises(Newer, match="use a newer queuectl"):
         decode_header(line[:-1])

@@ -21,7 +21,7 @@ from queuectl.runtime.housekeeping import keep_house
 from queuectl.runtime.tidying import Tidied, tidy
 
 DAY_S = 86_400
-NOTHING = Tidied(0, Cleared(0, 0), [], 0)
+NOTHING = Tidied(0, Cleared(0, 0), [], 0, 0)
 
 
 def play(queue: Queue, ids: list[str], *, reason: str = "") -> None:

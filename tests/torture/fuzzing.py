@@ -53,7 +53,7 @@ def check_header(line: bytes) -> None:
         header, _ = codec.decode_header(line)
     except (ValueError, Newer):
         return
-    assert header.format <= codec.FORMAT
+    assert header.format <= codec.FORMAT_MAX
 
 
 def check_mark(data: bytes) -> None:

@@ -62,6 +62,7 @@ def compact(app: App, dry_run: bool, thrifty: bool, as_json: bool) -> None:
                 "output_files": done.cleared.files,
                 "output_bytes": done.cleared.bytes,
                 "expired": done.expired,
+                "payloads": done.swept,
             }
             emit({"dry_run": dry_run, **totals, **counts, "rewritten": rows})
             return
@@ -99,5 +100,8 @@ def _sentences(done: Any, totals: dict[str, int], dry_run: bool) -> Iterator[str
     if done.expired:
         files = counted(done.expired, "file")
         yield f"{'would take ' if dry_run else ''}{files} out of the archive for good"
+    if done.swept:
+        files = counted(done.swept, "file")
+        yield f"removed {files} with long parts of jobs that nothing names any more"
     if dry_run:
         yield "nothing was changed"

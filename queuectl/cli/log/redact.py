@@ -17,6 +17,9 @@ from queuectl.domain.redaction import ALIASES, FIELDS
 from queuectl.errors import Rejected
 from queuectl.events.vocabulary import wire_name
 
+_ASIDE = "it was kept aside as it was; look, then remove it"
+_SHARED = "another job has the same text"
+
 
 @click.command(
     epilog="""\b
@@ -74,19 +77,21 @@ def redact(
             changed = redacting.redact(queue, id, wanted, reason=reason)
             if with_output:
                 redacting.remove(queue, printed)
-        asides = redacting.asides(queue)
+        left = dict.fromkeys(redacting.asides(queue), _ASIDE)
+        if changed is not None:
+            left |= dict.fromkeys(redacting.shared(queue, found), _SHARED)
     if as_json:
         events = [
             {"offset": one.event.offset, "type": wire_name(one.event), "fields": one.names}
             for one in found
         ]
-        left = {"files": changed or [], "output": printed, "kept_aside": asides}
-        emit({"job": id, "redacted": changed is not None, "events": events, **left})
+        paths = {"files": changed or [], "output": printed, "left": list(left)}
+        emit({"job": id, "redacted": changed is not None, "events": events, **paths})
         return
     for one in found:
         fields_gone = ", ".join(one.names)
         click.echo(f"event {one.event.offset}  {wire_name(one.event)}: {fields_gone}")
-    for sentence in _sentences(id, found, changed, printed, asides, with_output):
+    for sentence in _sentences(id, found, changed, printed, left, with_output):
         app.say(printable(sentence))
 
 
@@ -107,7 +112,7 @@ def _sentences(
     found: list[Any],
     changed: list[str] | None,
     printed: list[str],
-    asides: list[str],
+    left: dict[str, str],
     with_output: bool,
 ) -> Iterator[str]:
     if not found:
@@ -122,5 +127,5 @@ def _sentences(
     elif printed:
         files = counted(len(printed), "file")
         yield f"what it has printed, in {files}, may have the values, too: --output removes that"
-    for path in asides:
-        yield f"{path} was kept aside as it was, and may have them, too: look, then remove it"
+    for path, why in left.items():
+        yield f"{path} stays, and may have them, too: {why}"

@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 
-from queuectl.engines.file.shelf import Shelf
+from queuectl.engines.file.shelf import Numbered
 from queuectl.errors import ArchiveDamaged
 from queuectl.events import codec
 from queuectl.events.codec import Header
@@ -23,7 +23,7 @@ _PIECE_BYTES = 1 << 20
 """Taken out at a time, however well it was compressed."""
 
 
-class Archive(Shelf):
+class Archive(Numbered):
     """The archived segments in one directory; there need not be one."""
 
     def __init__(self, directory: str, host: Host) -> None:

@@ -57,6 +57,7 @@ class Draft:
         """This one and the one that follows it as one."""
         header = replace(
             self.header,
+            format=max(self.header.format, other.header.format),
             covers=other.header.covers,
             sealed_crc=other.header.sealed_crc,
             sealed_sha256=other.header.sealed_sha256,

@@ -28,7 +28,7 @@ def found(
     offset = 0
     for part in _parts(lines, bytes_max):
         events = [line.event for line in part]
-        header = _follow(header, events, offset)
+        header = _follow(header, events, offset, max(line.format for line in part))
         line, crc = codec.frame_header(header)
         data, crc = codec.rechain([line.body for line in part], crc)
         data = line + data
@@ -58,13 +58,14 @@ def _parts(lines: Iterable[Line], bytes_max: int) -> Iterator[list[Line]]:
         yield part
 
 
-def _follow(header: Header, events: list[Event], before: int) -> Header:
+def _follow(header: Header, events: list[Event], before: int, format: int) -> Header:
     """The header, with what there is to say of the events under it."""
     offsets = [before, *(event.offset for event in events)]
     folded = max((one.compaction for one in events if isinstance(one, LogCompacted)), default=0)
     missing = any(after != one + 1 for one, after in pairwise(offsets))
     return Header(
         at=header.at or events[0].at,
+        format=format,
         log=header.log,
         first=header.first,
         previous_crc=header.previous_crc,

@@ -7,9 +7,11 @@ take no lock and stop at the mark, so nobody acts on what is not durable.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import TracebackType
+
+from msgspec.structs import replace
 
 from queuectl import instants
 from queuectl.engines.file import recovery
@@ -17,6 +19,7 @@ from queuectl.engines.file.batches import lines, stamped
 from queuectl.engines.file.form import EVENTS
 from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
 from queuectl.engines.file.originals import OriginalsReader
+from queuectl.engines.file.payloads import Payloads
 from queuectl.engines.file.place import Place
 from queuectl.engines.file.reader import BROKEN_CHAIN
 from queuectl.engines.file.shelf import OUT_OF_SPACE, sync_failed
@@ -63,12 +66,22 @@ class FileLog(OriginalsReader):
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
         archive: str = "",
+        payloads: str = "",
     ) -> None:
         super().__init__(directory, host or Host(), archive)
         self.segment_bytes_max = segment_bytes_max
         self.lock_timeout_s = lock_timeout_s
+        self.payloads = Payloads(payloads, self.host)
         self._writing = (0, 0, -1)  # segment, generation, descriptor
         self._ready: tuple[int, Mark] | None = None  # as `_lock` found it, until the mark moves
+
+    def keeping(self, contents: Collection[bytes]) -> AbstractContextManager[None]:
+        if not contents:
+            return nullcontext()
+        return self.payloads.keeping(contents, self.lock_timeout_s)
+
+    def kept(self, sha256: str) -> bytes:
+        return self.payloads.read(sha256)
 
     # ---- the lock
 
@@ -145,6 +158,8 @@ class FileLog(OriginalsReader):
             self._check_expected(batches, mark)
             if mark.position > self.segment_bytes_max and mark.offset >= mark.segment:
                 fd, mark = self._rotate(fd, mark)
+            if (needed := max(batch.format for batch in batches)) > codec.FORMAT:
+                fd, mark = self._rise(fd, mark, needed)
             at = max(mark.at, instants.from_us(self.host.now_us()))
             first = mark.offset + 1
             data, crc = lines(payloads, mark.crc, first, at)
@@ -274,12 +289,27 @@ class FileLog(OriginalsReader):
                 if job in expected and event.offset > expected[job]:
                     raise Conflict(f"job {job} has changed meanwhile")
 
-    def _rotate(self, fd: int, mark: Mark) -> tuple[int, Mark]:
+    def _rise(self, fd: int, mark: Mark, needed: int) -> tuple[int, Mark]:
+        """Go on in a segment of at least that format. Raises `NoSpace`."""
+        header, _, _ = self.segments.header(fd, mark.segment)
+        if header.format >= needed:
+            return fd, mark
+        if mark.offset < mark.segment:
+            # Nothing stands in it yet, so it is made anew.
+            self._move_mark(mark._replace(state=ROTATING))
+            return self._publish(replace(header, format=needed), mark.generation + 1, mark.offset)
+        new, after = self._rotate(fd, mark, needed)
+        if after.segment == mark.segment:
+            raise self._no_space()
+        return new, after
+
+    def _rotate(self, fd: int, mark: Mark, format: int = codec.FORMAT) -> tuple[int, Mark]:
         """Seal the active segment and begin the next one, which names it and its SHA-256."""
         self._move_mark(mark._replace(state=ROTATING))
         old, _, _ = self.segments.header(fd, mark.segment)
         header = codec.Header(
             at=mark.at,
+            format=max(old.format, format),
             log=old.log,
             first=mark.offset + 1,
             previous_crc=f"{mark.crc:08x}",
@@ -347,20 +377,6 @@ class FileLog(OriginalsReader):
             f"no space left for the log in {self.directory}: nothing was written; free some, then"
             " try again"
         )
-
-    def probe_ms(self) -> float:
-        """How long this disk takes to make a few bytes durable, under the lock (milliseconds)."""
-        with self.exclusive():
-            path = os.path.join(self.directory, f"new-{self.host.random(6).hex()}")
-            fd = self.host.create(path)
-            try:
-                since = self.host.monotonic_s()
-                self.host.write(fd, b"probe")
-                self.host.fdatasync(fd)
-                return (self.host.monotonic_s() - since) * 1000
-            finally:
-                self.host.close(fd)
-                self.host.unlink(path)
 
     def close(self) -> None:
         super().close()

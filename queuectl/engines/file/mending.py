@@ -173,7 +173,14 @@ class Planning:
             return header
         crc, sha = self._seam
         at = self._at or (lines[0].event.at if lines else self._event.repaired_at)
-        return Header(at=at, log=self._identity, first=first, previous_crc=crc, previous_sha256=sha)
+        return Header(
+            at=at,
+            format=codec.FORMAT_MAX,  # nobody knows which it had
+            log=self._identity,
+            first=first,
+            previous_crc=crc,
+            previous_sha256=sha,
+        )
 
     def _fill(self, last: int, after: Header | None) -> None:
         """Put something in the place of segments that are gone, up to event `last`."""

@@ -227,7 +227,7 @@ class _Lines:
     ) -> None:
         self._file = file
         self._damaged = damaged
-        self._blocks = _blocks(pieces)
+        self._blocks = blocks(pieces)
         self._position = 0
         """Of the block, in the file."""
         self._block, _, self._end = next(self._blocks, (b"", 0, 0))
@@ -320,7 +320,7 @@ def _offset(block: bytes, line: int) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def _blocks(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, int, int]]:
+def blocks(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, int, int]]:
     """Bytes in which whole lines stand, from where to where; hardly anything is copied."""
     rest = b""
     for piece in pieces:

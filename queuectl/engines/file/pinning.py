@@ -53,13 +53,14 @@ class Pinned:
             raise
 
     def are_original(self) -> bool:
-        """Whether nothing was taken out of them, so far as their first lines say."""
+        """Whether nothing was taken out of them, or is kept elsewhere, so far as their first lines
+        say."""
         for segment, fd, _ in self._files:
             try:
                 header, _, _ = self._segments.header(fd, segment)
             except Damaged:
                 return True
-            if header.covers:
+            if header.covers or header.format > codec.FORMAT:
                 return False
         return True
 

@@ -147,7 +147,7 @@ class FileReader:
         return line.startswith(b'{"crc":"%08x","offset":%d,' % (place.crc, place.offset))
 
     def line_before(self, fd: int, position: int) -> bytes:
-        for size in (1 << 12, codec.PAYLOAD_BYTES_MAX + (1 << 12)):
+        for size in (1 << 12, codec.OLD_LINE_BYTES_MAX + (1 << 12)):
             before = self.segments.read(fd, max(0, position - size), position)
             newline = before.rfind(b"\n", 0, -1)
             if newline >= 0:

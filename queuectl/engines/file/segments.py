@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
-from queuectl.engines.file.shelf import Shelf, sync_failed
+from queuectl.engines.file.shelf import Numbered, sync_failed
 from queuectl.errors import Damaged
 from queuectl.events import codec
 from queuectl.events.codec import Header
@@ -31,7 +31,7 @@ def counting(headers: Mapping[int, Header | None]) -> list[int]:
     return firsts
 
 
-class Segments(Shelf):
+class Segments(Numbered):
     """The segment files of one log directory."""
 
     def __init__(self, directory: str, host: Host) -> None:

@@ -1,13 +1,14 @@
-"""A directory of files, each named by the offset of its first event and put there whole or not at
-all; knows nothing of what is in them."""
+"""A directory of files, each put there whole or not at all, under a name that says which one it is;
+knows nothing of what is in them."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from queuectl.errors import NoSpace, SyncFailed
 from queuectl.host import SYNC_BYTES, Host
@@ -59,38 +60,30 @@ def clear_up(path: str, host: Host) -> None:
             host.unlink(os.path.join(directory, found))
 
 
-class Shelf:
-    """The files with one suffix in one directory."""
+Key = TypeVar("Key")
 
-    def __init__(self, directory: str, suffix: str, host: Host) -> None:
+
+class Shelf(Generic[Key]):
+    """The files in one directory; `Key` says which one."""
+
+    def __init__(self, directory: str, host: Host) -> None:
         self.directory = directory
-        self._suffix = suffix
         self._host = host
 
-    def path(self, first: int) -> str:
-        """Where the file is whose first event has offset `first`."""
-        return os.path.join(self.directory, f"{first:0{_DIGITS}d}{self._suffix}")
-
-    def list(self) -> list[int]:
-        """The first offsets of all files, rising."""
-        return sorted(
-            int(name[:_DIGITS])
-            for name in self._host.names(self.directory)
-            if len(name) == _DIGITS + len(self._suffix)
-            and name.endswith(self._suffix)
-            and name[:_DIGITS].isdecimal()
-        )
+    @abstractmethod
+    def path(self, key: Key) -> str:
+        """Where a file is."""
 
     def publish(
         self,
-        first: int,
+        key: Key,
         pieces: Iterable[bytes],
         *,
         reserve: int = 0,
         making: str = MAKING,
         check: Check | None = None,
     ) -> int:
-        """Make `pieces` the file `first`, durably and at once or not at all.
+        """Make `pieces` that file, durably and at once or not at all.
 
         Written beside, synced, renamed, and the directory synced; a file of that name is replaced.
         `reserve` bytes are set aside at once, for them and for what is appended later. Returns a
@@ -113,7 +106,7 @@ class Shelf:
             self.sync(host.fsync, fd)
             if check is not None:
                 check(fd)
-            host.rename(temporary, self.path(first))
+            host.rename(temporary, self.path(key))
             self.sync(host.sync_directory, self.directory)
         except Exception as error:
             if fd >= 0:
@@ -124,14 +117,14 @@ class Shelf:
 
     def put(
         self,
-        first: int,
+        key: Key,
         pieces: Iterable[bytes],
         *,
         making: str = MAKING,
         check: Check | None = None,
     ) -> int:
         """Publish what is not appended to; returns how many bytes it takes."""
-        fd = self.publish(first, pieces, making=making, check=check)
+        fd = self.publish(key, pieces, making=making, check=check)
         try:
             return self._host.size(fd)
         finally:
@@ -175,6 +168,21 @@ class Shelf:
             )
         return error
 
+    def probe_ms(self) -> float:
+        """How long this disk takes to make a few bytes durable (milliseconds); only where nobody
+        takes leftovers away meanwhile."""
+        host = self._host
+        path = os.path.join(self.directory, f"{MAKING}{host.random(6).hex()}")
+        fd = host.create(path)
+        try:
+            since = host.monotonic_s()
+            host.write(fd, b"probe")
+            host.fdatasync(fd)
+            return (host.monotonic_s() - since) * 1000
+        finally:
+            host.close(fd)
+            host.unlink(path)
+
     def pieces(self, fd: int, start: int, end: int) -> Iterator[bytes]:
         """The bytes of an open file from `start` to `end`; fewer where it is shorter."""
         while start < end:
@@ -184,9 +192,9 @@ class Shelf:
             yield piece
             start += len(piece)
 
-    def remove(self, firsts: Iterable[int]) -> None:
+    def remove(self, keys: Iterable[Key]) -> None:
         """Take files away, durably."""
-        gone = [self._host.unlink(self.path(first)) for first in firsts]
+        gone = [self._host.unlink(self.path(key)) for key in keys]
         if gone:
             self.sync(self._host.sync_directory, self.directory)
 
@@ -195,3 +203,24 @@ class Shelf:
         for name in self._host.names(self.directory):
             if name.startswith(making):
                 self._host.unlink(os.path.join(self.directory, name))
+
+
+class Numbered(Shelf[int]):
+    """Files that are named by the offset of their first event, with a suffix."""
+
+    def __init__(self, directory: str, suffix: str, host: Host) -> None:
+        super().__init__(directory, host)
+        self._suffix = suffix
+
+    def path(self, first: int) -> str:
+        return os.path.join(self.directory, f"{first:0{_DIGITS}d}{self._suffix}")
+
+    def list(self) -> list[int]:
+        """The first offsets of all files, rising."""
+        return sorted(
+            int(name[:_DIGITS])
+            for name in self._host.names(self.directory)
+            if len(name) == _DIGITS + len(self._suffix)
+            and name.endswith(self._suffix)
+            and name[:_DIGITS].isdecimal()
+        )

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
+from queuectl.engines.file import payloads
 from queuectl.engines.file.content import Content, Seam, archived_content, content_of, seam_before
 from queuectl.engines.file.evidence import Evidence, stands_in
 from queuectl.engines.file.log import FileLog
@@ -83,11 +84,13 @@ def verify(
 ) -> Report:
     """Check segment by segment: the chain of lines, of headers and of whole-file hashes, that no
     event is missing but where it was taken out, that time does not run backwards, that no batch is
-    cut short; that archives are what the log says of them, and hold every line that is left.
+    cut short; that archives are what the log says of them, and hold every line that is left; and
+    that what lines name is kept.
 
     `auditor` makes one who looks at the events, again should the log be compacted meanwhile; so
     does `evidence`.
-    `progress` hears (bytes read, bytes in all). Raises `Damaged` at the first thing wrong.
+    `progress` hears (bytes read, bytes in all). Raises `Damaged` at the first thing wrong, and
+    `PayloadLost`.
     """
     tries = _TRIES
     while True:
@@ -120,6 +123,8 @@ class Verification:
         self._firsts = counting(self._headers)
         self.archived = {first: log.archive.size(first) for first in log.archive.list()}
         """What the archive has, rising, and the bytes that it takes."""
+        self._payloads: set[str] = set()
+        """What lines name that is kept elsewhere."""
         self._complete = True
         """Whether every original has been seen so far."""
         self._done = 0
@@ -148,6 +153,8 @@ class Verification:
                 raise content.damage(f"event {head} is missing")
             if read < report.size:
                 raise content.damage(f"{report.size - read} bytes that were acknowledged are gone")
+        for digest in self._payloads:
+            log.kept(digest)
         try:
             self._redactions.finish()
             self._auditor.finish(complete=self._complete)
@@ -183,7 +190,7 @@ class Verification:
         for piece, events in content:
             self._report.events += len(events)
             self._show(self._auditor.see, events)
-            self._show(partial(self._redactions.look, piece), events)
+            self._look(piece, events)
             if rewritten:
                 lines |= _bodies(piece, events, content.position - len(piece))
             else:
@@ -200,6 +207,10 @@ class Verification:
     def unfinished(self) -> set[int]:
         """Events of which some line has what was to be taken out."""
         return self._redactions.unfinished
+
+    def _look(self, piece: bytes, events: Sequence[Event]) -> None:
+        self._show(partial(self._redactions.look, piece), events)
+        self._payloads |= payloads.named_in(piece)
 
     def _show(self, see: See, events: Sequence[Event]) -> None:
         try:
@@ -230,7 +241,7 @@ class Verification:
         for first in (one for one in self.archived if content.first <= one <= content.offset):
             copy = archived_content(self.log.archive, first)
             for piece, events in copy:
-                self._show(partial(self._redactions.look, piece), events)
+                self._look(piece, events)
             # A redaction begins with it.
             begun = any(content.first <= one <= content.offset for one in self.unfinished)
             if copy.sha256 != content.sha256 and not (begun and copy.seam == content.seam):
@@ -277,7 +288,7 @@ class Verification:
             if header.sealed_sha256 and any(map(stands_in, events)):
                 # Its own original was lost before it got here.
                 self._complete = False
-            self._show(partial(self._redactions.look, piece), events)
+            self._look(piece, events)
             self._show_original(piece, events)
             for body in _bodies(piece, events, 0):
                 lines.pop(body, None)
