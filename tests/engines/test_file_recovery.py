@@ -11,10 +11,10 @@ from zlib import crc32
 import pytest
 from conformance import batch, everything, jobs_of
 from filelogs import FileLog
-from hosts import FaultyHost, OtherBoot, SteadyHost
+from hosts import FaultyHost, Killed, OtherBoot, SteadyHost
 
 from queuectl.engines.file import mark
-from queuectl.errors import Damaged, LockTimedOut, SyncFailed
+from queuectl.errors import Damaged, LockTimedOut, NoSpace, SyncFailed
 
 
 def write(directory: Path, host: SteadyHost, segment_bytes_max: int = 1 << 20) -> Path:
@@ -221,6 +221,36 @@ def test_after_a_restart_bytes_are_seen_by_nobody_before_they_are_synced(
         with pytest.raises(SyncFailed, match="check the disk"):
             log.head()
     assert jobs_of(everything(log)) == list("abcdefg")
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "sync_directory"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_after_a_sync_that_failed_even_a_reader_makes_a_copy(
+    tmp_path: Path, host: SteadyHost, call: str, killed: bool
+) -> None:
+    """The next sync succeeds, and has stored nothing."""
+    segment = unvouched(tmp_path, host)
+    old = segment.stat().st_ino
+    after = Outlived()
+    after.fail(call, Killed() if killed else OSError(errno.EIO, os.strerror(errno.EIO)))
+    with pytest.raises((SyncFailed, Killed)):
+        FileLog(str(tmp_path), after).head()
+    assert segment.stat().st_ino == old
+    assert jobs_of(everything(FileLog(str(tmp_path), OtherBoot()))) == list("abcdefg")
+    assert segment.stat().st_ino != old
+
+
+def test_where_there_is_no_space_for_a_copy_all_stays_as_it_is(
+    tmp_path: Path, host: SteadyHost
+) -> None:
+    segment = unvouched(tmp_path, host)
+    before = segment.read_bytes(), (tmp_path / "LOCK").read_bytes()
+    full = Outlived()
+    full.fail("write", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    with pytest.raises(NoSpace):
+        FileLog(str(tmp_path), full).append([batch("h")])
+    assert (segment.read_bytes(), (tmp_path / "LOCK").read_bytes()) == before
+    assert jobs_of(everything(FileLog(str(tmp_path), full))) == list("abcdefg")
 
 
 def test_a_reader_syncs_only_while_nobody_appends(tmp_path: Path, host: SteadyHost) -> None:

@@ -269,6 +269,27 @@ def test_a_reader_of_a_new_boot_opens_a_copy_that_was_made_meanwhile() -> None:
         stage.wait_for(reader)
 
 
+@pytest.mark.parametrize("call", ["fdatasync", "sync_directory"])
+def test_a_sync_that_failed_after_a_restart_is_not_tried_again_by_others(call: str) -> None:
+    def look(queue: Queue) -> None:
+        with suppress(SyncFailed):
+            queue.catch_up()
+
+    for stage in stages():
+        stage.run(enqueue("a"))
+        stage.kill_at("fdatasync")
+        stage.run(enqueue("x"))
+        stage.plan.clear()
+        # The host goes on, and remembers what it has not stored.
+        stage.machine.restart(below=True)
+        stage.fail_at(call, errno.EIO)
+        stage.run(look)
+        # What the next one sees, the oracle hears of.
+        stage.run(look)
+        stage.machine.restart()
+        stage.run(enqueue("c"))
+
+
 def test_who_takes_over_later_than_others_finds_jobs_purged() -> None:
     stage = Stage(0)
     stage.run(lambda queue: queue.enqueue("run 200", id="a", max_retries=1))

@@ -16,14 +16,15 @@ from msgspec.structs import replace
 from queuectl import instants
 from queuectl.engines.file import recovery
 from queuectl.engines.file.batches import lines, stamped
+from queuectl.engines.file.committed import LOCK_TIMEOUT_S
 from queuectl.engines.file.form import EVENTS
-from queuectl.engines.file.mark import DOUBT, OK, ROTATING, Mark
+from queuectl.engines.file.mark import DOUBT, OK, ROTATING, UNSURE, Mark
 from queuectl.engines.file.originals import OriginalsReader
 from queuectl.engines.file.payloads import Payloads
 from queuectl.engines.file.place import Place
 from queuectl.engines.file.reader import BROKEN_CHAIN
 from queuectl.engines.file.shelf import OUT_OF_SPACE, sync_failed
-from queuectl.errors import Conflict, LockTimedOut, NoSpace, QueuectlError, SyncFailed
+from queuectl.errors import Conflict, NoSpace, QueuectlError, SyncFailed
 from queuectl.events import codec
 from queuectl.events.log import Batch
 from queuectl.events.vocabulary import Event, LogCompacted
@@ -32,7 +33,6 @@ from queuectl.host import Host
 SEGMENT_BYTES_MAX = 16 << 20
 RESERVE_BYTES = 1 << 20
 """Kept allocated behind the end, so that on a full disk running jobs can still record theirs."""
-LOCK_TIMEOUT_S = 30.0
 
 
 class _Exclusive:
@@ -88,6 +88,10 @@ class FileLog(OriginalsReader):
     def exclusive(self) -> AbstractContextManager[None]:
         return _Exclusive(self)
 
+    def _copy(self) -> None:
+        with self.exclusive():
+            """Nothing that no mark vouches for is appended to before it was copied."""
+
     def _lock(self) -> None:
         if self._locks:
             self._locks += 1
@@ -107,22 +111,11 @@ class FileLog(OriginalsReader):
             self._unlock(error)
             raise
 
-    def _lock_file(self) -> None:
-        if self._lock_fd < 0:
-            self._open_lock_file(os.O_RDWR | os.O_CREAT)
-        if not self.host.lock(self._lock_fd, self.lock_timeout_s):
-            holder = self.host.lock_holder(self._lock_fd)
-            raise LockTimedOut(
-                f"the log {self.directory} has been locked for {self.lock_timeout_s:g} s"
-                + (f" by process {holder}" if holder else "")
-                + ": see what it does, or try again"
-            )
-
     def _unlock(self, error: BaseException | None) -> None:
         """A failed sync is never retried: this process acknowledges nothing more, and nobody
         believes what it has written behind the mark, or that the segment's name is durable."""
         if isinstance(error, SyncFailed):
-            if self._mark is not None and self._broken is None:
+            if self._mark is not None and self._broken is None and self._counts():
                 with suppress(OSError):
                     self._move_mark(self._mark._replace(state=DOUBT))
             self._broken = error
@@ -133,7 +126,7 @@ class FileLog(OriginalsReader):
 
     def _move_mark(self, mark: Mark) -> None:
         data = mark.encode()
-        self.host.write_at(self._lock_fd, data, 0)
+        self._write_mark(data)
         self._mark_bytes, self._mark, self._recorded = data, mark, mark
         self._ready = None
 
@@ -179,9 +172,28 @@ class FileLog(OriginalsReader):
         """A descriptor of the active segment that may be appended to, and the mark it ends at."""
         if self._broken:
             raise self._broken
-        mark = self._mark
+        mark, recorded = self._mark, self._recorded
         if mark is None:
             return self._begin()
+        vouched = recorded is not None and recorded.vouches_for(mark)
+        if not vouched and not self._counts():
+            return self._replace_doubtful(mark)
+        fd = self._open_to_write(mark)
+        if self._counts() and mark.state == OK and self.host.size(fd) == mark.position:
+            return fd, mark
+        return self._mend(fd, mark, trusted=vouched)
+
+    def _replace_doubtful(self, mark: Mark) -> tuple[int, Mark]:
+        """Go on in a copy of what a restart has left."""
+        # Should a sync fail, or this process die first, others know that it may have.
+        self._write_mark(mark._replace(state=UNSURE).encode())
+        try:
+            return self._mend(self._open_to_write(mark), mark, trusted=False)
+        except NoSpace:
+            self._write_mark(self._mark_bytes)  # nothing was synced: it is as it was before
+            raise
+
+    def _open_to_write(self, mark: Mark) -> int:
         segment, generation, fd = self._writing
         if segment != mark.segment or generation != mark.generation:
             if fd >= 0:
@@ -191,11 +203,7 @@ class FileLog(OriginalsReader):
             # The name may have been made by a process that died before it was durable.
             self.segments.sync(self.host.sync_directory, self.directory)
             self._writing = (mark.segment, mark.generation, fd)
-        recorded = self._recorded
-        current = recorded is not None and recorded.boot == self._boot
-        if current and mark.state == OK and self.host.size(fd) == mark.position:
-            return fd, mark
-        return self._mend(fd, mark, trusted=recorded is not None and recorded.vouches_for(mark))
+        return fd
 
     def _begin(self) -> tuple[int, Mark]:
         """The first segment of a new log."""
@@ -259,7 +267,7 @@ class FileLog(OriginalsReader):
         # Whoever has the file open opens it anew: there may be another of its name.
         generation = mark.generation + 1
         if size > mark.position or not trusted:
-            if mark.state == OK:
+            if mark.state == OK and (trusted or self._counts()):
                 # Should this process die in between, others see that there may be.
                 self._move_mark(mark._replace(state=ROTATING))
             new = recovery.mend(self.segments, mark.segment, fd, end.position, size, RESERVE_BYTES)

@@ -15,6 +15,9 @@ DOUBT = "doubt"
 """A sync failed: nothing in that file past `position` may be believed, or written behind."""
 ROTATING = "rotating"
 """A new segment is being made; whoever finds this looks which one is the last."""
+UNSURE = "unsure"
+"""What a restart has left is being synced. Whoever finds this, while nobody holds the lock, knows
+that it may have failed: then the next sync succeeds, and has stored nothing. It says no more."""
 
 SIZE = 256
 _NEVER = b"-"
@@ -40,6 +43,10 @@ class Mark(NamedTuple):
     state: str
     boot: str
     """The boot within which this counts."""
+
+    def counts_in(self, boot: str) -> bool:
+        """Whether it says within this boot how far the log is durable."""
+        return self.boot == boot and self.state != UNSURE
 
     def vouches_for(self, end: Mark) -> bool:
         """Whether it was written once everything up to that end was durable, in whatever boot."""

@@ -277,7 +277,7 @@ class Planning:
     # ---- the active segment
 
     def _look_at_active(self, first: int) -> None:
-        mark = self._mark if self._mark is not None and self._mark.boot == self._boot else None
+        mark = self._mark if self._mark is not None and self._mark.counts_in(self._boot) else None
         behind = mark is not None and mark.segment < first != mark.offset + 1
         mark = mark if mark is not None and mark.segment == first else None
         data = b"".join(self._segments.whole(first))
@@ -343,7 +343,7 @@ class Planning:
         header, mark = self._headers.get(last), self._mark
         if header is not None and header.sealed_sha256:
             return True
-        begun = mark is not None and mark.boot == self._boot and mark.segment > last
+        begun = mark is not None and mark.counts_in(self._boot) and mark.segment > last
         return begun or self._mark_offset() > self._through
 
     def _set_mark(self, segment: int) -> None:

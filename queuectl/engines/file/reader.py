@@ -1,59 +1,35 @@
-"""Reading a log in files: verified, from any offset, up to the committed mark; takes no lock."""
+"""Reading a log in files: verified, from any offset, up to the committed mark."""
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Generator, Iterator
 
-from queuectl.engines.file import mark as marks
-from queuectl.engines.file import recovery
+from queuectl.engines.file.committed import Committed
 from queuectl.engines.file.form import EVENTS, Form, Piece
-from queuectl.engines.file.mark import OK, Mark
+from queuectl.engines.file.mark import Mark
 from queuectl.engines.file.place import UNKNOWN, Place
-from queuectl.engines.file.segments import Segments, counting
-from queuectl.errors import Damaged, LockTimedOut, QueuectlError
+from queuectl.engines.file.segments import counting
+from queuectl.errors import Damaged
 from queuectl.events import codec
 from queuectl.events.codec import BadLine
 from queuectl.events.vocabulary import Event
-from queuectl.host import Host, Identity
+from queuectl.host import Host
 
-_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 BROKEN_CHAIN = "it does not go on from the segment before"
 _READ_BYTES = 1 << 17
 """A piece and what it is decoded into should stay in the processor's cache."""
-_SETTLE_S = 10.0
-"""How long to wait for who may be appending the first event after a restart."""
-_MARK_READS = 100
-"""How often a mark that does not verify is read: it may be being written this very moment."""
-
-
 _NOTHING = (0, 0, -1)
 """No descriptor kept: segment, generation, descriptor."""
 
 
-class FileReader:
+class FileReader(Committed):
     """One log in one directory, as read by one process."""
 
     def __init__(self, directory: str, host: Host) -> None:
-        self.directory = directory
-        self.segments = Segments(directory, host)
-        self.lock_path = os.path.join(directory, "LOCK")
-        self.host = host
-        self._boot = host.boot_id()
-        self._lock_fd = -1
-        self._lock_identity: Identity = (0, 0)
-        self._locks = 0
-        """How many times this process holds the lock: then the mark stands still."""
-        self._mark: Mark | None = None
-        self._mark_bytes = b""
-        self._recorded: Mark | None = None
-        """The mark that the lock file holds, whether it counts within this boot or not."""
+        super().__init__(directory, host)
         self._kept = _NOTHING
         self._tail: Place | None = None
         """The furthest place that was read."""
-        self._broken: QueuectlError | None = None
-        """Why nothing may be appended through this handle any more."""
 
     # ---- reading
 
@@ -290,26 +266,12 @@ class FileReader:
         if fd >= 0:
             self.host.close(fd)
 
-    def _damage(self, why: str, segment: int, position: int, offset: int) -> Damaged:
-        return Damaged(why, file=self.segments.path(segment), position=position, offset=offset)
-
-    # ---- the committed mark
-
     def _committed(self) -> Mark | None:
         """How far the log is durable; None while it is empty."""
         if not self._locks:
             self._drop_deleted()
             self._load_mark()
         return self._mark
-
-    def _drop_deleted(self) -> bool:
-        """Let go of a lock file that somebody has deleted, and of what was known by its mark;
-        whether there was one. It keeps nobody out any more, and its mark stands still."""
-        if self._lock_fd < 0 or self.host.is_at(self.lock_path, self._lock_identity):
-            return False
-        self.close()
-        self._mark, self._mark_bytes = None, b""
-        return True
 
     def _load_mark(self) -> None:
         self._find_mark()
@@ -318,83 +280,8 @@ class FileReader:
             why = f"events up to {known.offset} were there and are gone"
             raise self._damage(why, known.segment, known.position, known.offset)
 
-    def _find_mark(self) -> None:
-        for _ in range(_MARK_READS):
-            data = self._read_mark()
-            if data and data == self._mark_bytes and self._mark:
-                return
-            recorded = mark = marks.decode(data)
-            damage = None
-            if recorded is None or recorded.boot != self._boot:
-                mark, damage = self._derive_mark()
-                if mark and self._lock_fd >= 0 and not (recorded and recorded.vouches_for(mark)):
-                    self._settle(mark.segment)
-                if self._read_mark() != data:
-                    # Somebody has begun to append: what was seen may not be durable.
-                    continue
-            break
-        self._broken = damage or self._broken
-        self._mark_bytes, self._mark, self._recorded = data, mark, recorded
-
-    def _settle(self, segment: int) -> None:
-        """Make durable what no mark vouches for, while nobody appends: the system tells only once
-        of a sync that failed, and that has to be whoever waits for it. Nobody has acknowledged what
-        lies there without a lock file."""
-        if not self._locks and not self.host.lock(self._lock_fd, _SETTLE_S):
-            raise LockTimedOut(f"the log {self.directory} has been locked for {_SETTLE_S:g} s")
-        try:
-            self.segments.settle(segment)
-        finally:
-            if not self._locks:
-                self.host.unlock(self._lock_fd)
-
-    def _open_lock_file(self, flags: int) -> None:
-        self._lock_fd = self.host.open(self.lock_path, flags)
-        self._lock_identity = self.host.identity(self._lock_fd)
-
-    def _read_mark(self) -> bytes:
-        """The start of the lock file; empty where there is none."""
-        if self._lock_fd < 0:
-            try:
-                self._open_lock_file(os.O_RDWR)
-            except FileNotFoundError:
-                return b""
-            except OSError as error:
-                if error.errno not in _READ_ONLY:
-                    raise
-                self._open_lock_file(os.O_RDONLY)
-        for _ in range(_MARK_READS):
-            data = self.host.read_at(self._lock_fd, marks.SIZE, 0)
-            if not data or data == self._mark_bytes or marks.decode(data):
-                break
-        return data
-
-    def _derive_mark(self) -> tuple[Mark | None, Damaged | None]:
-        """Where the log ends by what lies on disk, when there is no mark to go by; and why nothing
-        may be appended there."""
-        segments = self.segments.list()
-        if not segments:
-            return None, None
-        last = segments[-1]
-        fd = self.segments.open(last)
-        size = self.host.size(fd)
-        try:
-            header, crc, position = self.segments.header(fd, last)
-            if header.sealed_sha256:
-                # Only what was sealed is rewritten.
-                raise self._damage("the file that followed is gone", last, size, header.covers)
-            start = recovery.Accepted(position, crc, last - 1, header.at)
-            data = self.segments.read(fd, position, size)
-            end = recovery.accept(data, start, self.segments.path(last))
-        except Damaged as damage:
-            # Readers get as far as the damage and hear of it there; nobody appends behind it.
-            return Mark(last, size, damage.offset + 1, 0, "", 0, 0, OK, self._boot), damage
-        finally:
-            self.host.close(fd)
-        return Mark(last, end.position, end.offset, end.crc, end.at, 0, 0, OK, self._boot), None
-
     def close(self) -> None:
-        for fd in (self._kept[2], self._lock_fd):
-            if fd >= 0:
-                self.host.close(fd)
-        self._kept, self._lock_fd = _NOTHING, -1
+        if self._kept[2] >= 0:
+            self.host.close(self._kept[2])
+        self._kept = _NOTHING
+        super().close()
