@@ -223,6 +223,26 @@ def test_after_a_restart_bytes_are_seen_by_nobody_before_they_are_synced(
     assert jobs_of(everything(log)) == list("abcdefg")
 
 
+def test_a_copy_that_could_not_be_told_of_is_not_written_to(
+    tmp_path: Path, host: SteadyHost
+) -> None:
+    """Others make one then, with the same generation."""
+    write(tmp_path, host)
+    lock = (tmp_path / "LOCK").read_bytes()
+    FileLog(str(tmp_path), host).append([batch("x")])
+    (tmp_path / "LOCK").write_bytes(lock)
+    failing = FaultyHost()
+    first = FileLog(str(tmp_path), failing)
+    error = OSError(errno.EIO, os.strerror(errno.EIO))
+    marks = iter([None, error])  # that a copy is being made, and that there is one
+    failing.watch(lambda _, call: next(marks, None) if call == "write_at" else None)
+    with pytest.raises(OSError, match="Input/output"):
+        first.append([batch("y")])
+    FileLog(str(tmp_path), host).append([batch("b")])
+    first.append([batch("c")])
+    assert jobs_of(everything(FileLog(str(tmp_path), host))) == [*"abcdef", "x", "b", "c"]
+
+
 @pytest.mark.parametrize("call", ["fdatasync", "sync_directory"])
 @pytest.mark.parametrize("killed", [False, True])
 def test_after_a_sync_that_failed_even_a_reader_makes_a_copy(

@@ -276,8 +276,10 @@ class FileLog(OriginalsReader):
         mark = Mark(
             mark.segment, end.position, end.offset, end.crc, end.at, 0, generation, OK, self._boot
         )
-        self._writing = (mark.segment, generation, fd)
+        # Not known by its generation before the mark is: others may make a copy with the same one.
+        self._writing = (0, 0, fd)
         self._move_mark(mark)
+        self._writing = (mark.segment, generation, fd)
         return fd, mark
 
     def _check_expected(self, batches: Sequence[Batch], mark: Mark) -> None:
