@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from compacting import (
@@ -417,6 +417,26 @@ def test_who_comes_back_later_goes_on_where_it_was(tmp_path: Path, left: slice) 
                 found = everything(handle, after)
                 assert told(found) == told(true, after)
                 assert all(event.offset > after for event in found)
+
+
+def test_a_place_is_known_while_its_segment_is_merged(tmp_path: Path) -> None:
+    class MergedMeanwhile(Untroubled):
+        opened: str = ""
+
+        def open(self, path: str, flags: int, *rest: Any) -> int:
+            if path == self.opened:
+                compacted(tmp_path)
+            self.opened = path
+            return super().open(path, flags, *rest)
+
+    segment = sorted(write(tmp_path))[1]
+    first = int(segment.stem)
+    log = FileLog(str(tmp_path / "log"), Untroubled())
+    read_until(log, first)
+    bookmark = log.bookmark()
+    assert int(bookmark.split()[1]) == first
+    assert FileLog(str(tmp_path / "log"), MergedMeanwhile()).holds(bookmark)
+    assert not segment.exists()
 
 
 def test_an_expectation_that_the_log_can_no_longer_answer_is_a_conflict(tmp_path: Path) -> None:

@@ -109,12 +109,16 @@ class FileReader(Committed):
             headers = self.segments.headers()
             return any(header.log == log for header in headers.values() if header), None
         place = Place(segment, position, int(crc, 16), offset)
-        held = header.log == log and self._leads_to(place)
+        if header.log != log:
+            return False, None
+        fd = self._open(segment)
+        if fd < 0:
+            return self._look_up(bookmark)
+        held = self._leads_to(place, fd)
         return held, place if held else None
 
-    def _leads_to(self, place: Place) -> bool:
-        """Whether the line that ends there is the one that was read there."""
-        fd = self.segments.open(place.segment)
+    def _leads_to(self, place: Place, fd: int) -> bool:
+        """Whether the line that ends there is the one that was read there; closes the file."""
         try:
             line = self.line_before(fd, place.position)
         finally:
@@ -252,12 +256,16 @@ class FileReader(Committed):
         if self._kept[:2] == (segment, mark.generation):
             fd, self._kept = self._kept[2], _NOTHING
             return fd, True
+        return self._open(segment), False
+
+    def _open(self, segment: int) -> int:
+        """A descriptor of a segment, -1 if it was merged into another since its name was seen."""
         try:
-            return self.segments.open(segment), False
+            return self.segments.open(segment)
         except Damaged:
             if segment in self.segments.list():
                 raise
-            return -1, False
+            return -1
 
     def _give_back(self, fd: int, segment: int, mark: Mark) -> None:
         """Keep a descriptor of the active segment for the next reading; close any other."""
