@@ -419,6 +419,19 @@ def test_who_comes_back_later_goes_on_where_it_was(tmp_path: Path, left: slice) 
                 assert all(event.offset > after for event in found)
 
 
+def test_who_begins_anew_reads_nothing_that_was_rewritten(tmp_path: Path) -> None:
+    """Half of it would be as it was before, and half as it is now: a job could be there again."""
+    (tmp_path / "log").mkdir()
+    log = FileLog(str(tmp_path / "log"), Untroubled(), segment_bytes_max=SIZE)
+    log.append([batch(*"bcdg")])
+    reader = FileLog(str(tmp_path / "log"), Untroubled())
+    assert jobs_of(everything(reader)) == [*"bcdg"]
+    for _ in range(20):
+        log.append([batch("a")])
+    assert compacted(tmp_path)
+    assert everything(reader) == events(tmp_path)
+
+
 def test_a_place_is_known_while_its_segment_is_merged(tmp_path: Path) -> None:
     class MergedMeanwhile(Untroubled):
         opened: str = ""

@@ -253,7 +253,8 @@ class FileReader(Committed):
     def _take(self, segment: int, mark: Mark) -> tuple[int, bool]:
         """A descriptor of a segment for one reading alone, -1 if it is gone; and whether it is the
         one that was kept from the last time."""
-        if self._kept[:2] == (segment, mark.generation):
+        # Once it is sealed there may be another in its place, and who begins anew must find that.
+        if self._kept[:2] == (segment, mark.generation) and segment == mark.segment:
             fd, self._kept = self._kept[2], _NOTHING
             return fd, True
         return self._open(segment), False
