@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
@@ -346,6 +347,68 @@ def test_where_the_end_is_gone_what_the_archive_has_of_it_is_put_back(
         for offset, event in kept.items():
             assert found.get(offset) == (event if offset <= end else None)
         check_it_goes_on(copy, max(true) if lock else end)
+
+
+def archive_of(root: Path, path: Path, data: bytes | None = None) -> Path:
+    """Put a segment into the archive and leave it in the log, as an interrupted compaction does."""
+    (root / "archive").mkdir(exist_ok=True)
+    archived = root / "archive" / f"{path.name}.gz"
+    archived.write_bytes(gzip.compress(data if data is not None else path.read_bytes(), mtime=0))
+    return archived
+
+
+@pytest.mark.parametrize("lock", [True, False], ids=["", "no lock file"])
+@pytest.mark.parametrize("tail", ["gone", "there"])
+def test_a_segment_that_is_in_the_archive_already_is_put_back(
+    root: Path, tmp_path: Path, tail: str, lock: bool
+) -> None:
+    true = plain(everything(opened(root)))
+    *_, damaged, following = segments(root)
+    lines = damaged.read_bytes().splitlines(keepends=True)
+    archive_of(root, damaged)
+    ends = [number for number, line in enumerate(lines[1:], 2) if b'"more"' not in line]
+    end = max(true)
+    if tail == "gone":
+        end = header_of(following).first - 1
+        following.unlink()
+    if not lock:
+        (root / "log" / "LOCK").unlink()
+    spoiled = {
+        "a bit": flip(damaged.read_bytes(), 3),
+        "the first line": flip_digits(damaged.read_bytes(), 0)[1:],
+        "cut behind a batch": b"".join(lines[: ends[-2]]),
+        "cut inside a batch": b"".join(lines[: ends[-2] + 1]),
+        "cut inside a line": damaged.read_bytes()[:-5],
+        "only the first line": lines[0],
+        "empty": b"",
+    }
+    for number, data in enumerate(spoiled.values()):
+        copy = shutil.copytree(root, tmp_path / f"{number}")
+        (copy / "log" / damaged.name).write_bytes(data)
+        plan = repaired(copy)
+        assert plan.archives == [], data
+        assert lost(plan) == set(range(end + 1, max(true) + 1) if lock else ()), data
+        found = plain(everything(opened(copy)))
+        assert found == {offset: event for offset, event in true.items() if offset <= end}
+        check_it_goes_on(copy, max(true) if lock else end)
+
+
+def test_what_the_archive_has_of_another_future_does_not_take_the_place_of_the_end(
+    root: Path,
+) -> None:
+    # The log was put back to an earlier state, its archive was not, and both went on.
+    true = plain(everything(opened(root)))
+    path = segments(root)[-1]
+    data = path.read_bytes()
+    forge(path, lambda bodies: bodies.__setitem__(1, bodies[1].replace(b'"job":"', b'"job":"z', 1)))
+    other = archive_of(root, path)
+    path.write_bytes(flip(data, 4))
+    (root / "log" / "LOCK").unlink()
+    plan = repaired(root)
+    assert len(lost(plan)) == 1
+    assert plan.archives == [int(other.name[:20])]
+    assert plain(everything(opened(root))) == {o: e for o, e in true.items() if o not in lost(plan)}
+    check_it_goes_on(root, max(true))
 
 
 def test_what_does_not_go_on_from_the_end_is_taken_out_of_the_archive(

@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.reader import FileReader
 from queuectl.errors import ArchiveDamaged, Damaged
@@ -37,6 +39,12 @@ def seam_before(header: Header | None) -> Seam | None:
 def sealed_as(header: Header, crc: int, sha256: str) -> Seam:
     """What the next segment names: the original, where this one is not."""
     return Seam(header.sealed_crc or f"{crc:08x}", header.sealed_sha256 or sha256)
+
+
+def standing_for(header: Header, last: int, named: Seam | None) -> Header:
+    """A first line that stands for events up to `last`, as the next segment names them."""
+    crc, sha = named or ("", "")
+    return replace(header, covers=last, sealed_crc=crc, sealed_sha256=sha)
 
 
 class Content:

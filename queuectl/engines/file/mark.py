@@ -52,6 +52,12 @@ class Mark(NamedTuple):
         """Whether it was written once everything up to that end was durable, in whatever boot."""
         return self.state == OK and self[:4] == end[:4]
 
+    def fits(self, data: bytes) -> bool:
+        """Whether it stands at the end of a line in the bytes of its segment, and knows it."""
+        line = data.rfind(b"\n", 0, self.position - 1) + 1
+        end = data[self.position - 1 : self.position]
+        return end == b"\n" and data[line + 8 : line + 16] == b"%08x" % self.crc
+
     def encode(self) -> bytes:
         text = b"%020d %020d %020d %08x %-27s %020d %010d %-8s %-36s" % (
             self.segment,

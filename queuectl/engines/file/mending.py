@@ -25,11 +25,12 @@ from queuectl.engines.file.content import (
     archived_content,
     sealed_as,
     seam_before,
+    standing_for,
 )
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.mark import DOUBT, OK, Mark
 from queuectl.engines.file.recovery import Accepted
-from queuectl.engines.file.salvage import Line, salvage
+from queuectl.engines.file.salvage import Line, Range, salvage, with_holes
 from queuectl.engines.file.segments import counting
 from queuectl.engines.file.verify import Unaudited, Verification
 from queuectl.errors import ArchiveDamaged, Damaged
@@ -38,7 +39,6 @@ from queuectl.events.codec import Header
 from queuectl.events.vocabulary import LogCompacted, LogRepaired
 
 _LAST = (1 << 63) - 1
-Range = tuple[int, int]
 
 
 class Mending(NamedTuple):
@@ -80,6 +80,8 @@ class Planning:
         self._segments = log.segments
         self._mark = mark
         self._boot = log.host.boot_id()
+        self._counting = mark if mark is not None and mark.counts_in(self._boot) else None
+        """The same, if it was said since the machine was started."""
         self._event = LogRepaired(repaired_at=instants.from_us(log.host.now_us()), actor=actor)
         self._headers = self._segments.headers()
         self._firsts = counting(self._headers)
@@ -95,6 +97,8 @@ class Planning:
         """The last event that is accounted for."""
         self._at = ""
         """Its time."""
+        self._followed = False
+        """Whether what there is of the last segment shows that there was one after it."""
         self._size = 0
         """How long the segment is that was made last."""
 
@@ -102,12 +106,12 @@ class Planning:
         for first, following in pairwise([*self._firsts, 0]):
             if first > self._through + 1:
                 self._fill(first - 1, self._headers[first])
-            header = self._headers[first]
-            if not following and header is not None and header.sealed_sha256:
-                # Only what was sealed is rewritten: the one that followed is gone.
-                following = header.covers + 1
+            named = seam_before(self._headers.get(following))
+            if not following:
+                following, named = self._after_last(first)
+                self._followed = following > 0
             if following:
-                self._look_at_sealed(first, following)
+                self._look_at_sealed(first, following, named)
             else:
                 self._look_at_active(first)
         self._look_past_the_end()
@@ -115,13 +119,45 @@ class Planning:
 
     # ---- sealed segments
 
-    def _look_at_sealed(self, first: int, following: int) -> None:
-        header, after = self._headers[first], self._headers.get(following)
-        named = seam_before(after)
+    def _after_last(self, first: int) -> tuple[int, Seam | None]:
+        """What followed the last segment there is, and by what that named it, where that is known;
+        0 where it may be the active one. Only what was sealed is rewritten, or in the archive."""
+        header = self._headers[first]
+        if header is not None and header.sealed_sha256:
+            return header.covers + 1, None
+        original = self._original_of_last(first)
+        return (original.offset + 1, original.seam) if original is not None else (0, None)
+
+    def _original_of_last(self, first: int) -> Content | None:
+        """What the archive has of the last segment there is.
+
+        That could be of a log that was put back to an earlier state and has gone another way since.
+        So it has to go on from what stands before, and to hold all that can be believed of the
+        segment.
+        """
+        originals = self._archived_from(first)
+        is_active = self._counting is not None and self._counting.segment == first
+        if not originals or is_active or seam_before(originals[0].header) != self._seam:
+            return None
+        lines = salvage(b"".join(self._segments.whole(first)), first, _LAST).lines
+        believed = {line.event.offset: line.event for line in lines}
+        for original in originals:
+            if original.first > max(believed, default=0):
+                break
+            for _, events in archived_content(self._log.archive, original.first):
+                for event in events:
+                    if believed.pop(event.offset, event) != event:
+                        return None
+        rest = {type(event) for event in believed.values()}
+        return originals[0] if rest <= {LogCompacted} else None
+
+    def _look_at_sealed(self, first: int, following: int, named: Seam | None) -> None:
+        header = self._headers[first]
         if self._undoing and header is not None and header.sealed_sha256:
             self._restore(first, following - 1, named, "what belongs to it was put back")
             return
         try:
+            self._compare(first, following - 1, named)
             content = self._verified(first)
             self._check_seams(content, following, named)
         except Damaged as damage:
@@ -133,6 +169,17 @@ class Planning:
                 self._rewrite(first, following - 1, named, wrong)
             return
         self._seam, self._through, self._at = content.seam, content.offset, content.at
+
+    def _compare(self, first: int, last: int, named: Seam | None) -> None:
+        """Check a segment that was never rewritten against its original, where the archive has that
+        already. Raises `Damaged`."""
+        header = self._headers[first]
+        if header is None or header.sealed_sha256 or named is None:
+            return
+        if self._originals(first, last, named):
+            content = _checked(self._verification.content(first))
+            if content.seam != named:
+                raise content.damage("it is not what was sealed, which the archive has")
 
     def _verified(self, first: int) -> Content:
         """A segment in which nothing is wrong; archives in which something is are put aside."""
@@ -164,7 +211,7 @@ class Planning:
         found = salvage(data, first, last, named.crc if named is not None else "")
         header = self._header(first, found.header, found.lines)
         taken_out = header.covers if found.header is not None else last
-        header = _standing_for(header, last, named)
+        header = standing_for(header, last, named)
         self._put(header, found.lines, taken_out, wrong)
 
     def _header(self, first: int, header: Header | None, lines: list[Line]) -> Header:
@@ -192,7 +239,7 @@ class Planning:
             return
         # The first line of a segment has the time of the last event before it.
         at = after.at if after is not None else self._at or self._event.repaired_at
-        header = _standing_for(self._header(first, None, []), last, named)
+        header = standing_for(self._header(first, None, []), last, named)
         self._put(replace(header, at=at), [], 0, wrong)
         if after is None:
             self._set_mark(first)
@@ -201,7 +248,7 @@ class Planning:
         """Make a segment of these lines, with what says of each hole that it is one."""
         first, file = header.first, self._segments.path(header.first)
         event = replace(self._event, file=file.rpartition("/")[2], reason=wrong)
-        bodies, lost = _with_holes(header, lines, taken_out, event)
+        bodies, lost = with_holes(header, lines, taken_out, event)
         start, crc = codec.frame_header(header)
         data, crc = codec.rechain(bodies, crc)
         content = start + data
@@ -263,9 +310,7 @@ class Planning:
         seam, following = None, first
         for one in self._archived_between(first, last):
             try:
-                content = archived_content(self._log.archive, one)
-                for _ in content:
-                    pass
+                content = _checked(archived_content(self._log.archive, one))
             except Damaged:
                 break
             if one != following or seam not in (None, seam_before(content.header)):
@@ -277,7 +322,7 @@ class Planning:
     # ---- the active segment
 
     def _look_at_active(self, first: int) -> None:
-        mark = self._mark if self._mark is not None and self._mark.counts_in(self._boot) else None
+        mark = self._counting
         behind = mark is not None and mark.segment < first != mark.offset + 1
         mark = mark if mark is not None and mark.segment == first else None
         data = b"".join(self._segments.whole(first))
@@ -285,7 +330,7 @@ class Planning:
             data = data[: mark.position]
         acknowledged = mark.offset if mark is not None else 0
         wrong = self._wrong_with(data, first, acknowledged)
-        if not wrong and (behind or (mark is not None and not _fits(mark, data))):
+        if not wrong and (behind or (mark is not None and not mark.fits(data))):
             wrong = "the lock file tells of other bytes"
         if not wrong:
             return
@@ -296,7 +341,7 @@ class Planning:
             lines.pop()
         last = max(lines[-1].event.offset if lines else first - 1, self._mark_offset())
         header = self._header(first, found.header, lines)
-        self._put(_standing_for(header, last, None), lines, header.covers, wrong)
+        self._put(standing_for(header, last, None), lines, header.covers, wrong)
         self._set_mark(first)
 
     def _mark_offset(self) -> int:
@@ -327,9 +372,10 @@ class Planning:
         originals = self._archived_from(end + 1)
         if originals and seam_before(originals[0].header) != self._seam:
             originals = []
-        followed = bool(originals) or self._something_followed(last)
+        begun = self._counting is not None and self._counting.segment > last
+        followed = self._followed or begun or bool(originals) or self._mark_offset() > end
         if followed and last and last not in self._plan.contents:
-            self._look_at_sealed(last, end + 1)
+            self._look_at_sealed(last, end + 1, None)
         if originals:
             self._identity = originals[0].header.log
             self._restore(end + 1, originals[-1].offset, None, "the file is gone")
@@ -337,14 +383,6 @@ class Planning:
             self._take_out(one, "it is of no segment that was sealed")
         if followed:
             self._fill(max(self._mark_offset(), self._through), None)
-
-    def _something_followed(self, last: int) -> bool:
-        """Whether there was a segment after the last one."""
-        header, mark = self._headers.get(last), self._mark
-        if header is not None and header.sealed_sha256:
-            return True
-        begun = mark is not None and mark.counts_in(self._boot) and mark.segment > last
-        return begun or self._mark_offset() > self._through
 
     def _set_mark(self, segment: int) -> None:
         generation = self._mark.generation + 1 if self._mark is not None else 0
@@ -354,41 +392,8 @@ class Planning:
         )
 
 
-def _fits(mark: Mark, data: bytes) -> bool:
-    """Whether the mark stands at the end of a line of the active segment, and knows it."""
-    line = data.rfind(b"\n", 0, mark.position - 1) + 1
-    end = data[mark.position - 1 : mark.position]
-    return end == b"\n" and data[line + 8 : line + 16] == b"%08x" % mark.crc
-
-
-def _standing_for(header: Header, last: int, named: Seam | None) -> Header:
-    """A first line that stands for events up to `last`, as the next segment names them."""
-    crc, sha = named or ("", "")
-    return replace(header, covers=last, sealed_crc=crc, sealed_sha256=sha)
-
-
-def _with_holes(
-    header: Header, lines: list[Line], taken_out: int, event: LogRepaired
-) -> tuple[list[bytes], list[Range]]:
-    """The bodies of these lines, with one more for each hole between them; and the holes.
-
-    Where nothing is broken, events up to `taken_out` are missing because they may be: but for the
-    last one, in whose place something always stands.
-    """
-    bodies: list[bytes] = []
-    lost: list[Range] = []
-    before, at = header.first - 1, header.at
-    for line in (*lines, None):
-        offset = line.event.offset if line is not None else header.covers + 1
-        is_broken = line is None or line.broken
-        if offset > before + 1 and (is_broken or offset - 1 > taken_out):
-            hole = (before + 1, offset - 1)
-            lost.append(hole)
-            # What is left of a batch is one.
-            bodies[-1:] = map(codec.ends_batch, bodies[-1:])
-            bodies.append(codec.body(replace(event, lost_from=hole[0]), hole[1], at, more=False))
-        if line is not None:
-            bodies.append(line.body)
-            before, at = offset, line.event.at
-    bodies[-1:] = map(codec.ends_batch, bodies[-1:])
-    return bodies, lost
+def _checked(content: Content) -> Content:
+    """The same, read to its end. Raises `Damaged`."""
+    for _ in content:
+        pass
+    return content

@@ -13,10 +13,13 @@ from itertools import pairwise
 from typing import NamedTuple
 from zlib import crc32
 
+from msgspec.structs import replace
+
 from queuectl.events import codec
 from queuectl.events.codec import Header
-from queuectl.events.vocabulary import Event
+from queuectl.events.vocabulary import Event, LogRepaired
 
+Range = tuple[int, int]
 _HEX = frozenset(b"0123456789abcdef")
 _START = b'{"crc":"'
 _PREVIOUS_CRC = re.compile(rb'"previous_crc":"([0-9a-f]{8})"')
@@ -106,3 +109,30 @@ def _header(body: bytes, seeds: list[int], first: int) -> Header | None:
 def _event(body: bytes) -> Event:
     """The event in a line whose crc was right. Raises `Newer` for one of a kind unknown."""
     return codec.decode(codec.rechain([body], 0)[0], 0)[0][0]
+
+
+def with_holes(
+    header: Header, lines: list[Line], taken_out: int, event: LogRepaired
+) -> tuple[list[bytes], list[Range]]:
+    """The bodies of these lines, with one more for each hole between them; and the holes.
+
+    Where nothing is broken, events up to `taken_out` are missing because they may be: but for the
+    last one, in whose place something always stands.
+    """
+    bodies: list[bytes] = []
+    lost: list[Range] = []
+    before, at = header.first - 1, header.at
+    for line in (*lines, None):
+        offset = line.event.offset if line is not None else header.covers + 1
+        is_broken = line is None or line.broken
+        if offset > before + 1 and (is_broken or offset - 1 > taken_out):
+            hole = (before + 1, offset - 1)
+            lost.append(hole)
+            # What is left of a batch is one.
+            bodies[-1:] = map(codec.ends_batch, bodies[-1:])
+            bodies.append(codec.body(replace(event, lost_from=hole[0]), hole[1], at, more=False))
+        if line is not None:
+            bodies.append(line.body)
+            before, at = offset, line.event.at
+    bodies[-1:] = map(codec.ends_batch, bodies[-1:])
+    return bodies, lost
