@@ -13,12 +13,10 @@ import click
 from queuectl import instants
 from queuectl.cli.documents import emit, job_document
 from queuectl.cli.jobs import job_table
+from queuectl.cli.moments import TIME, Named
 from queuectl.cli.parameters import (
-    SINCE,
-    Moment,
     json_option,
     limit_option,
-    moment,
     one_of,
     pass_app,
     queues_option,
@@ -50,7 +48,7 @@ Examples:
   queuectl dlq retry --error 3f09 --reason "disk is mounted again\""""
 )
 @click.argument("name", metavar="[F]", required=False)
-@click.option("--since", type=SINCE, help="Only failures since this time, or so long ago.")
+@click.option("--since", type=TIME, help="Only failures since then: a time, or how long ago.")
 @queues_option
 @limit_option
 @json_option
@@ -58,7 +56,7 @@ Examples:
 def errors(
     app: App,
     name: str | None,
-    since: Moment | None,
+    since: Named | None,
     queues: tuple[str, ...],
     limit: int,
     as_json: bool,
@@ -73,7 +71,7 @@ def errors(
     with reading(app) as (source, progress):
         queue = source.queue
         now = queue.now()
-        begin = moment(since, now) if since is not None else ""
+        begin = since.time(queue) if since is not None else ""
         groups = grouped(_runs(source.runs(), queues), begin)
         progress.clear()
         dead = Counter(of_job(job).id for job in queue.jobs(states=[DEAD], queues=queues))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from queuectl import instants
+from queuectl.cli.moments import TIME, Named
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.reading import reading
 from queuectl.cli.root import App
@@ -24,21 +24,6 @@ _FORMATS = (
     "chrome-trace",
     "joblog",
 )
-
-
-class _Moment(click.ParamType[str]):
-    """An RFC 3339 time."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return instants.parse(value)
-        except (ValueError, OverflowError) as error:
-            self.fail(f"{value!r}: write it as 2026-11-22T14:00:00Z ({error})", param, ctx)
-
-
-_MOMENT = _Moment()
 
 
 @click.command(
@@ -65,8 +50,8 @@ Examples:
     type=click.Choice(["events", "jobs", "runs"]),
     help="What to export; for sqlite and duckdb all of them unless some are named.",
 )
-@click.option("--since", type=_MOMENT, help="Only what began at this time or later.")
-@click.option("--until", type=_MOMENT, help="Only what began before this time.")
+@click.option("--since", type=TIME, help="Only what began then or later: a time, or how long ago.")
+@click.option("--until", type=TIME, help="Only what began before then.")
 @click.option("--show-env", is_flag=True, help="With the values given with --env, too.")
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @pass_app
@@ -75,8 +60,8 @@ def export(
     to: str,
     name: str | None,
     views: tuple[str, ...],
-    since: str | None,
-    until: str | None,
+    since: Named | None,
+    until: Named | None,
     show_env: bool,
     force: bool,
 ) -> None:
@@ -97,8 +82,7 @@ def export(
         raise Invalid("--to -: say with --format what to write")
     format = formats.FORMATS[name] if name else formats.guessed(to)
     chosen = _views(format, views)
-    times = {"since": since or "", "until": until or ""}
-    with reading(app, **times, show_env=show_env) as (source, progress):
+    with reading(app, since=since, until=until, show_env=show_env) as (source, progress):
         if to == "-":
             formats.stream(source, format, chosen, _write)
             sys.stdout.buffer.flush()

@@ -28,9 +28,11 @@ class Named(NamedTuple):
 
     def moment(self, queue: Any) -> Moment:
         """What it means now."""
-        if self.offset is not None:
-            return Moment(self.offset)
-        return Moment(at=self.at or instants.later(queue.now(), -self.ago_ms))
+        return Moment(self.offset) if self.offset is not None else Moment(at=self.time(queue))
+
+    def time(self, queue: Any) -> instants.Instant:
+        """The same, of one that was not named by an event."""
+        return self.at or instants.later(queue.now(), -self.ago_ms)
 
     def begin(self, queue: Any) -> Moment:
         """The same, to go on from. Raises `Invalid` where the log has not got there yet."""
@@ -42,18 +44,22 @@ class Named(NamedTuple):
         return self.moment(queue)
 
 
-class NamedMoment(click.ParamType[Named]):
-    """`8812`, `2026-11-22T09:00:00Z`, or `2h` for so long ago."""
+class _Moment(click.ParamType[Named]):
+    """`2026-11-22T09:00:00Z`, `2h` for so long ago, and `8812` where an event may name it."""
 
-    name = "moment"
+    name = "time"
+
+    def __init__(self, *, offsets: bool) -> None:
+        self._offsets = offsets
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Named:
         named = _named(str(value))
-        if named is None:
+        if named is None or (named.offset is not None and not self._offsets):
+            event = "the offset of an event, " if self._offsets else ""
             self.fail(
-                f"{value!r} is no moment: write the offset of an event, a time with its zone like"
+                f"{value!r} is no moment: write {event}a time with its zone like"
                 " 2026-11-22T09:00:00Z, or how long ago, like 2h",
                 param,
                 ctx,
@@ -64,7 +70,7 @@ class NamedMoment(click.ParamType[Named]):
 def _named(text: str) -> Named | None:
     if text.isascii() and text.isdecimal():
         return Named(text, offset=min(int(text), LAST - 1))
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         return Named(text, at=instants.parse(text))
     with suppress(ValueError):
         # Without a unit it would be an event that was mistyped.
@@ -75,7 +81,9 @@ def _named(text: str) -> Named | None:
     return None
 
 
-MOMENT = NamedMoment()
+MOMENT = _Moment(offsets=True)
+TIME = _Moment(offsets=False)
+"""For what is chosen by when it was, and need not be an event."""
 at_option = click.option(
     "--at",
     type=MOMENT,

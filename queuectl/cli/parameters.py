@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import click
 
-from queuectl import instants
 from queuectl.cli import completion
 from queuectl.cli.root import App
 from queuectl.cli.text import counted, printable
@@ -65,37 +64,6 @@ class State(click.ParamType[str]):
         return completion.items(STATES, incomplete)
 
 
-Moment = str | int
-"""An `Instant`, or how many milliseconds ago."""
-
-
-class Since(click.ParamType[Moment]):
-    """An RFC 3339 time, or how long ago: `7d`, `1h30m`."""
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Moment:
-        try:
-            return instants.parse(value)
-        except (ValueError, OverflowError):
-            pass
-        try:
-            return parse_duration_ms(value)
-        except ValueError:
-            self.fail(
-                f"{value!r}: write a time as 2026-11-22T14:00:00Z, or how long ago as 7d or 1h30m",
-                param,
-                ctx,
-            )
-
-
-def moment(given: Moment, now: instants.Instant) -> instants.Instant:
-    """What was given, as an instant."""
-    return instants.later(now, -given) if isinstance(given, int) else given
-
-
 class Size(click.ParamType[int]):
     """`64M`, `1GiB` or a bare number of bytes. Gives bytes."""
 
@@ -114,7 +82,6 @@ class Size(click.ParamType[int]):
 DURATION = Duration()
 SIZE = Size()
 STATE = State()
-SINCE = Since()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 queues_option = click.option(

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from queuectl.cli.moments import Named
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
 from queuectl.cli.story import lost
 from queuectl.cli.text import printable
 from queuectl.errors import PartlyDone
-from queuectl.instants import Instant
 
 if TYPE_CHECKING:
     from queuectl.exports.source import Source
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading(
-    app: App, *, since: Instant = "", until: Instant = "", show_env: bool = False
+    app: App, *, since: Named | None = None, until: Named | None = None, show_env: bool = False
 ) -> Iterator[tuple[Source, Progress]]:
     """What there is to read, and a bar that has to be cleared before the answer is printed.
 
@@ -29,7 +29,13 @@ def reading(
     from queuectl.exports.source import Source
 
     with app.open() as queue, Progress(app) as progress:
-        source = Source(queue, since=since, until=until, show_env=show_env, progress=progress)
+        source = Source(
+            queue,
+            since=since.time(queue) if since is not None else "",
+            until=until.time(queue) if until is not None else "",
+            show_env=show_env,
+            progress=progress,
+        )
         yield source, progress
         progress.clear()
         for gap in dict.fromkeys(source.gaps):

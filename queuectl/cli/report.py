@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from queuectl.cli.documents import emit
-from queuectl.cli.parameters import DURATION, SINCE, Moment, json_option, moment, pass_app
+from queuectl.cli.moments import TIME, Named
+from queuectl.cli.parameters import DURATION, json_option, pass_app
 from queuectl.cli.plot import drawn
 from queuectl.cli.reading import reading
 from queuectl.cli.root import App
@@ -31,8 +32,8 @@ Examples:
   queuectl report --since 30d --to month.svg"""
 )
 @click.argument("name", metavar="[NAME]", required=False)
-@click.option("--since", type=SINCE, help="From this time on, or from so long ago; else all.")
-@click.option("--until", type=SINCE, help="Up to this time, or to so long ago; else to the end.")
+@click.option("--since", type=TIME, help="From then on: a time, or how long ago; else all.")
+@click.option("--until", type=TIME, help="Up to then; else to the end.")
 @click.option("--every", type=DURATION, help="How long a slice of time is; else some 30 of all.")
 @click.option("--to", metavar="FILE", help="Draw it into a file: .svg or .png.")
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
@@ -41,8 +42,8 @@ Examples:
 def report(
     app: App,
     name: str | None,
-    since: Moment | None,
-    until: Moment | None,
+    since: Named | None,
+    until: Named | None,
     every: int | None,
     to: str | None,
     force: bool,
@@ -60,8 +61,8 @@ def report(
     with reading(app) as (source, progress):
         queue = source.queue
         state, now = queue.state, queue.now()
-        begin = moment(since, now) if since is not None else state.statistics.first_at or now
-        end = moment(until, now) if until is not None else state.statistics.last_at or now
+        begin = since.time(queue) if since is not None else state.statistics.first_at or now
+        end = until.time(queue) if until is not None else state.statistics.last_at or now
         if begin > end:
             raise Invalid(f"there is no time from {begin} to {end}: --since is behind the end")
         try:

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from queuectl.cli.documents import emit, percentiles
-from queuectl.cli.parameters import SINCE, Moment, json_option, moment, pass_app
+from queuectl.cli.moments import TIME, Named
+from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.reading import reading
 from queuectl.cli.root import App
 from queuectl.cli.text import columns, counted, seconds
@@ -32,7 +33,11 @@ Examples:
   queuectl simulate --last 1d --workers 2 --slots 4 --json | jq .simulated.wait_seconds.p95"""
 )
 @click.option(
-    "--last", "--since", "since", type=SINCE, help="From this time on, or so long ago; else all."
+    "--last",
+    "--since",
+    "since",
+    type=TIME,
+    help="From then on: a time, or how long ago; else all.",
 )
 @click.option(
     "--workers",
@@ -60,7 +65,7 @@ Examples:
 @pass_app
 def simulate(
     app: App,
-    since: Moment | None,
+    since: Named | None,
     workers: int | None,
     slots: int | None,
     changes: tuple[str, ...],
@@ -77,7 +82,7 @@ def simulate(
     settings = _settings(changes)
     with reading(app) as (source, progress):
         now = source.queue.now()
-        begin = moment(since, now) if since is not None else ""
+        begin = since.time(source.queue) if since is not None else ""
         recording = Recording(begin, source.queue.find_spec)
         for events in source.events():
             recording.fold(events)

@@ -105,7 +105,7 @@ def test_only_some_failures(broken: Shell) -> None:
     assert (nothing.out, nothing.err) == ("", "nothing has failed\n")
     wrong = broken("errors", "--since", "yesterday")
     assert (wrong.code, wrong.out) == (2, "")
-    assert "yesterday" in wrong.err and "7d" in wrong.err
+    assert "'yesterday' is no moment" in wrong.err
     assert broken("errors", "--limit", "-1").code == 2
 
 

@@ -125,6 +125,38 @@ def test_what_cannot_be_asked_of_the_past(played: Shell, shell: Shell) -> None:
         assert "there is no queue" in nowhere.err
 
 
+TIMES = (
+    *("errors --since", "report --since", "report --until", "simulate --last"),
+    *(f"export --to - --format jsonl --show-env {option}" for option in ("--since", "--until")),
+)
+MOMENTS = (
+    *("status --at", "diff --from", "log tail --since", "log replay --speed 9999999x --from"),
+    *TIMES,
+)
+
+
+@pytest.mark.parametrize("words", MOMENTS)
+def test_a_moment_is_written_the_same_way_everywhere(played: Shell, words: str) -> None:
+    at = events(played)[-1]["at"]
+    spellings = (at, at.replace("Z", "+00:00"), at[:-3] + "Z", "0s", "1h30m", "365d")
+    for spelling in spellings:
+        assert "no moment" not in played(*words.split(), spelling).err, spelling
+    wrong = ["yesterday", at[:-1], "1.5", "0001-01-01T00:00:00+23:00"]
+    for spelling in [*wrong, "8812"] if words in TIMES else wrong:
+        answer = played(*words.split(), spelling)
+        assert (answer.code, answer.out) == (2, "")
+        assert f"{spelling!r} is no moment: write " in answer.err
+        assert "a time with its zone like 2026-11-22T09:00:00Z, or how long ago" in answer.err
+
+
+def test_an_export_begins_so_long_ago(shell: Shell) -> None:
+    shell.add("--id", "a", "true")
+    words = ("export", "--to", "-", "--format", "jsonl", "--view", "jobs")
+    assert len(shell.ok(*words, "--since", "1h").lines) == 1
+    assert shell.ok(*words, "--until", "1h").lines == []
+    assert shell.ok(*words, "--since", "0s").lines == []
+
+
 # ---- diff
 
 
