@@ -7,6 +7,7 @@ import click
 from queuectl.cli.documents import emit
 from queuectl.cli.events import tail
 from queuectl.cli.log.compact import compact
+from queuectl.cli.log.copy import copy
 from queuectl.cli.log.redact import redact
 from queuectl.cli.log.repair import repair
 from queuectl.cli.log.replay import replay
@@ -70,5 +71,6 @@ log.add_command(tail)
 log.add_command(verify)
 log.add_command(replay)
 log.add_command(compact)
+log.add_command(copy)
 log.add_command(repair)
 log.add_command(redact)

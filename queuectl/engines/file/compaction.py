@@ -141,9 +141,10 @@ def expiring(log: FileLog, before: Instant) -> list[int]:
 
 
 @contextmanager
-def holding(log: FileLog) -> Iterator[int]:
-    """Keep others from rewriting sealed segments meanwhile, by a lock on the file that is given."""
-    fd = log.host.hold(_lock_path(log))
+def holding(log: FileLog, patience_s: float = 0.0) -> Iterator[int]:
+    """Keep others from rewriting sealed segments meanwhile, by a lock on the file that is given;
+    waits at most so long for who does. Raises `LockTimedOut`."""
+    fd = log.host.hold_within(_lock_path(log), patience_s)
     if fd is None:
         raise LockTimedOut(f"somebody else is compacting the log {log.directory}: let them finish")
     try:
