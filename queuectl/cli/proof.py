@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
 from queuectl.cli.story import line
 from queuectl.cli.text import counted
-from queuectl.errors import Disproved, Invalid, NotFound, PartlyDone, Rejected
+from queuectl.errors import Disproved, Invalid, NotFound, PartlyDone
 from queuectl.events.vocabulary import wire_name
 from queuectl.quantities import format_size
 
@@ -32,6 +31,7 @@ Examples:
 )
 @click.argument("name", metavar="[ID]", required=False, shell_complete=completion.jobs)
 @click.option("--to", metavar="FILE", help="Write it there, and not to standard output.")
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @click.option(
     "--check", "proof_file", metavar="FILE", help="Check that proof; needs no queue. -: from stdin."
 )
@@ -45,6 +45,7 @@ def proof(
     app: App,
     name: str | None,
     to: str | None,
+    force: bool,
     proof_file: str | None,
     anchors: tuple[str, ...],
     as_json: bool,
@@ -67,32 +68,33 @@ def proof(
     else:
         assert name is not None
         newest = max(kept, key=lambda anchor: anchor.head, default=None)
-        _prove(app, name, to, newest)
+        _prove(app, name, to, force, newest)
 
 
-def _prove(app: App, name: str, to: str | None, anchor: Any) -> None:
+def _prove(app: App, name: str, to: str | None, force: bool, anchor: Any) -> None:
     import msgspec
 
+    from queuectl.exports.target import Target
     from queuectl.projections.proof import check
     from queuectl.runtime.proving import prove
 
-    if to is not None:
-        refuse_existing(to)
-    with app.open() as queue:
-        id = id_of(queue, name)
+    with app.open() as queue, ExitStack() as held:
+        # Before all the work that it may have been for nothing.
+        target = held.enter_context(Target(to, queue.host, force=force)) if to is not None else None
         with Progress(app, format_size) as progress:
-            made = prove(queue, id, anchor, progress)
-    data = msgspec.json.encode(made) + b"\n"
-    shown = check(data)
-    if to is not None:
-        write_new(to, data)
-    else:
-        emit(msgspec.to_builtins(made))
+            made = prove(queue, id_of(queue, name), anchor, progress)
+        data = msgspec.json.encode(made) + b"\n"
+        shown = check(data)
+        if target is not None:
+            target.write([data])
+            target.keep()
+        else:
+            emit(msgspec.to_builtins(made))
     app.say(f"{_summary(shown)}, proved up to event {shown.anchor.head}")
     if not shown.begins:
         raise PartlyDone(
-            f"what happened to job {id} before event {shown.events[0].offset} is not proved: those"
-            " events are not in the archive as they were any more"
+            f"what happened to job {shown.job} before event {shown.events[0].offset} is not proved:"
+            " those events are not in the archive as they were any more"
         )
 
 
@@ -150,21 +152,3 @@ def _summary(shown: Any) -> str:
 
 def _told(event: Any) -> str:
     return f"{wire_name(event)} (event {event.offset}, {event.at})"
-
-
-def refuse_existing(path: str) -> None:
-    if os.path.lexists(path):
-        raise Rejected(f"--to {path}: it exists already: name another file, or remove it")
-
-
-def write_new(path: str, data: bytes) -> None:
-    """Make a private file with these bytes, at once or not at all."""
-    fd, beside = tempfile.mkstemp(prefix=".", dir=os.path.dirname(path) or ".")
-    try:
-        with open(fd, "wb") as file:
-            file.write(data)
-        os.link(beside, path)
-    except FileExistsError:
-        refuse_existing(path)
-    finally:
-        os.unlink(beside)

@@ -100,21 +100,17 @@ class Target:
 
 
 def no_space(directory: str) -> NoSpace:
-    return NoSpace(f"no space left in {directory}: nothing was exported; free some, then try again")
+    return NoSpace(f"no space left in {directory}: nothing was written; free some, then try again")
 
 
 def _write(host: Host, fd: int, pieces: Iterable[bytes]) -> None:
+    """Write pieces of any size, many small ones at once."""
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
         waiting.append(piece)
         size += len(piece)
         if size >= _PIECE_BYTES:
-            _write_all(host, fd, b"".join(waiting))
+            host.write_all(fd, b"".join(waiting))
             waiting, size = [], 0
-    _write_all(host, fd, b"".join(waiting))
-
-
-def _write_all(host: Host, fd: int, data: bytes) -> None:
-    while data:
-        data = data[host.write(fd, data) :]
+    host.write_all(fd, b"".join(waiting))

@@ -88,14 +88,20 @@ def test_what_cannot_be_is_refused(worked: Shell) -> None:
     refused(worked("proof", "--check", "nothing"), 3, "no such file")
     refused(worked("proof", "--check", "."), 1, "directory")
     refused(worked("proof", "nobody"), 3, "no job")
-    refused(worked("proof", "job1", "--to", "there"), 4, "exists already")
-    refused(worked("proof", "job1", "--to", "no/where"), 1, "No such file")
+    refused(worked("proof", "job1", "--to", "there"), 4, "is there already")
+    refused(worked("proof", "job1", "--to", "no/where"), 3, "there is no directory")
     refused(worked("proof", "job1", "--anchor", "head"), 2, "is no anchor")
     assert tree(worked.directory) == before
+
+
+def test_one_that_is_there_is_replaced_where_that_is_wanted(worked: Shell) -> None:
+    (worked.directory / "there").write_text("mine")
+    worked.ok("proof", "job1", "--to", "there", "--force")
+    assert worked.ok("proof", "--check", "there").lines[0].startswith("job1: ")
 
 
 def test_a_damaged_log_proves_nothing(worked: Shell) -> None:
     segment = next((worked.data / "log").glob("*.jsonl"))
     segment.write_bytes(segment.read_bytes().replace(b"job.claimed", b"job.claamed", 1))
     refused(worked("proof", "job1", "--to", "proof"), 7, "the log is damaged")
-    assert not (worked.directory / "proof").exists()
+    assert not list(worked.directory.glob("*proof*"))
