@@ -48,6 +48,8 @@ class Repair:
     def plan(self, actor: str) -> Plan:
         """What would be done; changes nothing. Raises `Newer` where not all of it can be read."""
         mark = marks.decode(self._host.read_at(self._lock, marks.SIZE, 0))
+        if mark is not None and mark.state == marks.UNSURE:
+            mark = None  # it tells of nothing that anybody was ever told of
         return Planning(self._log, mark, actor).plan()
 
     def carry_out(self, plan: Plan) -> str:
