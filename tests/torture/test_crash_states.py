@@ -23,7 +23,7 @@ from tallies import Tally
 from tracing import operations, trace
 
 from queuectl import Queue
-from queuectl.engines.file import reader
+from queuectl.engines.file import committed
 from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.verify import verify
 from queuectl.events.vocabulary import Event
@@ -142,7 +142,7 @@ def test_power_cuts_at_every_call_of_real_processes(
     assert len([it for it in recorded if isinstance(it, crashes.Acknowledge)]) > 10
     checker = Checker(ram / "data")
     share = SHARES.get(scenes.SCENES[scene], 1.0)
-    with mock.patch.object(reader, "_MARK_READS", 2):  # nobody is just writing a torn one
+    with mock.patch.object(committed, "_MARK_READS", 2):  # nobody is just writing a torn one
         calls = checker.crash_everywhere(recorded, str(place), chance, share)
     tally("calls recorded", calls)
     tally("states opened", len(checker.seen))
