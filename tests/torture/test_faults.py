@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 from hosts import FILE_CALLS, BrokenHost, SteadyHost
-from programs import Answer, Shell
+from programs import Answer, Shell, tree
 from tallies import Tally
 from workers import alive
 
@@ -295,11 +295,64 @@ def test_compaction(long_bench: Bench, error: str, for_ever: bool, tally: Tally)
     tally("calls failed", tried)
 
 
+MAKING = (
+    ("export", "--to", "there.csv", "--view", "runs"),
+    ("export", "--to", "there.parquet", "--view", "events"),
+    ("export", "--to", "there.sqlite", "--force"),
+    ("proof", "a", "--to", "there"),
+    ("log", "copy", "there"),
+)
+
+
+def made(bench: Bench) -> dict[str, bytes | None]:
+    """What a command has put beside the queue, if only half of it."""
+    beside = tree(bench.shell.directory)
+    return {name: beside[name] for name in beside if not name.startswith(("data", "template"))}
+
+
+def unmake(bench: Bench) -> None:
+    for name in {name.partition("/")[0] for name in made(bench)}:
+        path = bench.shell.directory / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def try_making(bench: Bench, words: tuple[str, ...], error: str, *, for_ever: bool) -> int:
+    assert bench.run(words, SteadyHost()).code == 0
+    right = made(bench)
+    unmake(bench)
+    tried = 0
+    for machine, answer in failing(bench, words, [error], for_ever=for_ever):
+        tried += 1
+        told_well(machine, answer)
+        where = (machine.number, machine.error, machine.failed[:5], answer)
+        # Where the name may not be durable, it is there, and the command says that it failed.
+        assert made(bench) in (right, *([{}] if answer.code else [])), where
+        unmake(bench)
+        goes_on(bench, machine)
+    unmake(bench)
+    return tried
+
+
+def test_a_file_is_made_whole_or_not_at_all_on_a_disk_that_fails_once(
+    bench: Bench, tally: Tally
+) -> None:
+    tried = [try_making(bench, MAKING[0], error, for_ever=False) for error in ("EIO", "ENOSPC")]
+    tally("calls failed", sum(tried))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("words", MAKING, ids=" ".join)
+def test_making(bench: Bench, words: tuple[str, ...], for_ever: bool, tally: Tally) -> None:
+    tried = [try_making(bench, words, error, for_ever=for_ever) for error in ERRORS]
+    tally("calls failed", sum(tried))
+
+
 def test_every_call_of_the_host_on_files_can_be_made_to_fail() -> None:
     """The list above is whole: a new door to the disk has to be tried as well."""
     from queuectl.host import Host
 
-    only_ask_others = {"hold_within", "network_file_system", "write_all"}
+    only_ask_others = {"hold_within", "network_file_system", "path_of", "write_all"}
     known = {*FILE_CALLS, *only_ask_others, "close", "identity", "is_at", "remove_tree"}
     files = {
         name
@@ -310,8 +363,6 @@ def test_every_call_of_the_host_on_files_can_be_made_to_fail() -> None:
             *("now_us", "monotonic_s", "sleep", "random", "boot_id", "name", "user", "pid"),
             *("directory", "environment", "lock", "unlock", "lock_holder", "ring", "silence"),
             *("actor", "beside", "wait"),
-            # For exports and imports, whose own tests let them fail.
-            *("link", "make_private", "memory_file", "path_of"),
         )
     }
     assert files == known
