@@ -4,11 +4,13 @@ of it in the end."""
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from hosts import SteadyHost
+from hosts import FaultyHost, SteadyHost
 
 from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
@@ -81,6 +83,27 @@ class Site:
             return shipping.cursor
         finally:
             shipping.close()
+
+    def ship_in_spite_of(self, name: str, out: Path, code: int) -> Iterator[FaultyHost]:
+        """Ship all there is into the directory `out` anew, over and over: each call on the disk is
+        one that fails once. Gives the machine each time that it is through."""
+        head, number, failed = self.log.head(), 0, True
+        while failed:
+            shutil.rmtree(out, ignore_errors=True)
+            self.sinks.reset(name, 0)
+            host = FaultyHost()
+            shipping = self.shipping(name, host=host)
+            errors = {number: OSError(code, "it fails")}
+            host.watch(lambda at, _, errors=errors: errors.get(at))  # type: ignore[misc]
+            for _ in range(3):
+                shipping.turn()
+                host.advance(3)
+            failed = len(host.calls) > number
+            shipping.close()
+            told = number, host.calls, self.sinks.condition(name)
+            assert (shipping.cursor, shipping.error) == (head, None), told
+            yield host
+            number += 1
 
     def close(self) -> None:
         self.log.close()

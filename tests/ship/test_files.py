@@ -161,26 +161,11 @@ def test_after_any_call_that_fails_it_goes_on(
     site.append(EVENTS)
     wanted = reference(site, tmp_path)
     rotating(site, out)
-    number = 0
-    while True:
-        shutil.rmtree(out, ignore_errors=True)
-        site.sinks.reset("a", 0)
-        host = FaultyHost()
-        shipping = site.shipping("a", host=host)
-        errors = {number: OSError(code, "it fails")}
-        host.watch(lambda at, _, errors=errors: errors.get(at))  # type: ignore[misc]
-        for _ in range(3):
-            shipping.turn()
-            host.advance(3)
-        failed = len(host.calls) > number
-        shipping.close()
-        told = number, host.calls, site.sinks.condition("a"), shipping._failures
-        assert (shipping.cursor, shipping.error) == (EVENTS, None), told
-        assert contents(out) == wanted, (number, host.calls)
-        if not failed:
-            break
-        number += 1
-    assert number > 60, "each call was tried"
+    tried = 0
+    for host in site.ship_in_spite_of("a", out, code):
+        assert contents(out) == wanted, host.calls
+        tried += 1
+    assert tried > 60, "each call was tried"
 
 
 def test_bytes_of_which_a_sync_failed_are_written_elsewhere(site: Site, out: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,17 @@ def test_what_is_there_is_not_written_again(site: Site, out: Path, offset: int) 
     site.sinks.reset("a", offset)
     site.ship("a")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_after_any_call_that_fails_it_goes_on(site: Site, out: Path) -> None:
+    site.append(8)
+    rotating(site, out)
+    calls = Counter[str]()
+    for host in site.ship_in_spite_of("a", out, errno.EIO):
+        assert whole(out) == wanted(site.log), host.calls
+        assert not list(out.glob(".*"))
+        calls.update(set(host.calls))
+    assert min(calls[name] for name in ("link", "make_private", "fsync", "rename")) > 30
 
 
 def test_a_crash_on_the_way_to_a_parquet_file_is_made_up_for(
