@@ -15,7 +15,7 @@ from queuectl.host import Host
 
 CHANGING = {
     *("enqueue", "worker start", "worker stop", "queue pause", "queue resume", "config set"),
-    *("import", "ship add", "ship run", "ship reset", "ship remove"),
+    *("import", "log copy", "ship add", "ship run", "ship reset", "ship remove"),
 }
 """Commands that do nothing but change something …"""
 ENDLESS = {"watch"}

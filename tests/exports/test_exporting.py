@@ -281,7 +281,7 @@ def interrupted(*_):
     os.kill(os.getpid(), signal.SIGINT)
     raise AssertionError("that was a signal")
 
-{"target._write_all" if file.endswith("csv") else "target.Target.keep"} = interrupted
+{"target._write" if file.endswith("csv") else "target.Target.keep"} = interrupted
 sys.exit(run(["export", "--to", {file!r}]))
 """
     done = subprocess.run(
