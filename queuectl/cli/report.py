@@ -62,7 +62,8 @@ def report(
         queue = source.queue
         state, now = queue.state, queue.now()
         begin = since.time(queue) if since is not None else state.statistics.first_at or now
-        end = until.time(queue) if until is not None else state.statistics.last_at or now
+        # Of what has not been yet there is nothing to tell.
+        end = min(until.time(queue), now) if until else state.statistics.last_at or now
         if begin > end:
             raise Invalid(f"there is no time from {begin} to {end}: --since is behind the end")
         try:

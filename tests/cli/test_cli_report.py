@@ -84,6 +84,8 @@ def test_one_report_alone_has_a_table(ran: Shell) -> None:
 def test_only_some_time(ran: Shell) -> None:
     long_ago = ("--since", "2019-01-01T00:00:00Z", "--until", "2020-01-01T00:00:00Z")
     assert total(reports(ran, "waits", *long_ago)["waits"], "runs") == 0
+    ahead = ran.ok("report", "utilisation", "--until", "2999-01-01T00:00:00Z", "--json").json
+    assert ahead["until"] < "2999", "of what has not been yet there is nothing to tell"
     lately = reports(ran, "waits", "--since", "1h", "--every", "30m")["waits"]
     assert (total(lately, "runs"), lately["slice_seconds"]) == (10, 1800)
     assert len(lately["times"]) in (2, 3)
