@@ -320,7 +320,7 @@ def _begun(queue: Any, names: tuple[str, ...], note: Callable[[str], None]) -> l
     try:
         for name in names:
             begun.append(Shipping(queue.home, host, name, outlet, note))
-    except QueuectlError:
+    except BaseException:
         for shipping in begun:
             shipping.close()
         raise

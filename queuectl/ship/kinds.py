@@ -28,16 +28,8 @@ _MODULES = {
     "exec": "command",
 }
 FORMS = (
-    *(
-        "jsonl:DIRECTORY",
-        "parquet:DIRECTORY",
-        "http://…",
-        "https://…",
-        "otlp:URL",
-        "nats://…",
-        "tls://…",
-    ),
-    "exec:COMMAND",
+    *("jsonl:DIRECTORY", "parquet:DIRECTORY", "http://…", "https://…"),
+    *("otlp:URL", "nats://…", "tls://…", "exec:COMMAND"),
 )
 _EVERY = {"show_env": False, "max_lag_ms": 0, "max_held_bytes": 0}
 _OPTIONS = {"timeout_ms": "timeout", "gzip": "no-gzip"}

@@ -37,9 +37,6 @@ class _Recent(Generic[_Key, _Value]):
             self._items.move_to_end(key)
         return found
 
-    def drop(self, key: _Key) -> None:
-        self._items.pop(key, None)
-
 
 class Origins:
     """To be shown every event in the order of the log, and asked about the one shown last."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -40,6 +40,20 @@ _SEVERITIES = {
 Attributes = list[dict[str, Any]]
 
 
+class _Signal(NamedTuple):
+    """How one signal is sent: the end of the URL, and what OTLP calls its parts."""
+
+    path: str
+    resource: str
+    scope: str
+    items: str
+    rejected: str
+
+
+_TRACES = _Signal("traces", "resourceSpans", "scopeSpans", "spans", "rejectedSpans")
+_LOGS = _Signal("logs", "resourceLogs", "scopeLogs", "logRecords", "rejectedLogRecords")
+
+
 def checked(sink: Sink, host: Host) -> Sink:
     """Raises `Invalid` for what is not the URL of something to post to."""
     http.check_url(sink.to.removeprefix(_SCHEME))
@@ -68,37 +82,32 @@ class Otlp:
             self._origins.rest()
         spans = [span for found, _ in told for span in found]
         if spans and "traces" in self._sink.signals:
-            self._post("traces", "Spans", spans, shipment)
+            self._post(_TRACES, spans, shipment)
         if "logs" in self._sink.signals:
-            self._post("logs", "LogRecords", [record for _, record in told], shipment)
+            self._post(_LOGS, [record for _, record in told], shipment)
 
     def close(self) -> None:
         """Nothing is held between two shipments."""
 
-    def _post(self, path: str, kind: str, items: list[Any], shipment: Shipment) -> None:
+    def _post(self, signal: _Signal, items: list[Any], shipment: Shipment) -> None:
         of = {"service.name": "queuectl", "service.instance.id": shipment.log}
-        plural = kind.removesuffix("Records").removesuffix("s") + "s"
+        scope = {"name": "queuectl", "version": __version__}
         document = {
-            f"resource{plural}": [
+            signal.resource: [
                 {
                     "resource": {"attributes": attributes(of)},
-                    f"scope{plural}": [
-                        {
-                            "scope": {"name": "queuectl", "version": __version__},
-                            kind[0].lower() + kind[1:]: items,
-                        }
-                    ],
+                    signal.scope: [{"scope": scope, signal.items: items}],
                 }
             ]
         }
         headers = {"Content-Type": "application/json"}
         body = msgspec.json.encode(document)
-        answer = _read(self._poster.post(f"{self._url}/v1/{path}", body, headers))
-        rejected = answer.get(f"rejected{kind}")
+        answer = _read(self._poster.post(f"{self._url}/v1/{signal.path}", body, headers))
+        rejected = answer.get(signal.rejected)
         if rejected not in (None, 0, "0"):
             why = str(answer.get("errorMessage") or "it does not say why")
             raise Refused(
-                f"{self._url} has taken all but {rejected} of {len(items)} {path} of events"
+                f"{self._url} has taken all but {rejected} of {len(items)} {signal.path} of events"
                 f" {shipment.first} to {shipment.last}: {why}"
             )
 
