@@ -7,6 +7,7 @@ import csv
 import io
 import re
 import signal
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
@@ -161,7 +162,8 @@ def joblog(source: Source, _: View) -> Pieces:
     goes on with those that are not there."""
     yield "\t".join(_JOBLOG).encode() + b"\n"
     runs = Runs(source.queue.find_spec)
-    enqueued: list[int] = []
+    # Eight bytes a job, as every one that was ever enqueued counts.
+    enqueued = array("q")
     last: Run | None = None
     for events in source.events():
         lines = []
