@@ -24,6 +24,8 @@ from queuectl.waiting import Waiting
 
 _T = TypeVar("_T")
 
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where nothing more can be stored."""
 SYNC_BYTES = 1 << 20
 """What to sync at a time of a big file: others who sync meanwhile wait for all that one began."""
 _LOCK_POLL_S = 0.001

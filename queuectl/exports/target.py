@@ -9,9 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from queuectl.errors import NoSpace, NotFound, Rejected
-from queuectl.host import Host
+from queuectl.host import OUT_OF_SPACE, Host
 
-OUT_OF_SPACE = (28, 122)  # ENOSPC, EDQUOT
 _PIECE_BYTES = 1 << 20
 
 

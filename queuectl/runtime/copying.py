@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from queuectl.engines.file import FileLog, compaction
 from queuectl.engines.file.evidence import Evidence
 from queuectl.engines.file.segments import counting
-from queuectl.engines.file.shelf import MAKING, OUT_OF_SPACE
+from queuectl.engines.file.shelf import MAKING
 from queuectl.engines.file.verify import Report, Unaudited, verify
 from queuectl.errors import (
     Damaged,
@@ -20,7 +20,7 @@ from queuectl.errors import (
     Rejected,
 )
 from queuectl.home import Home
-from queuectl.host import SYNC_BYTES, Host
+from queuectl.host import OUT_OF_SPACE, SYNC_BYTES, Host
 from queuectl.jobqueue import Queue
 from queuectl.quantities import format_size
 from queuectl.runtime.compacting import files

@@ -23,12 +23,12 @@ from queuectl.engines.file.originals import OriginalsReader
 from queuectl.engines.file.payloads import Payloads
 from queuectl.engines.file.place import Place
 from queuectl.engines.file.reader import BROKEN_CHAIN
-from queuectl.engines.file.shelf import OUT_OF_SPACE, sync_failed
+from queuectl.engines.file.shelf import sync_failed
 from queuectl.errors import Conflict, NoSpace, QueuectlError, SyncFailed
 from queuectl.events import codec
 from queuectl.events.log import Batch
 from queuectl.events.vocabulary import Event, LogCompacted
-from queuectl.host import Host
+from queuectl.host import OUT_OF_SPACE, Host
 
 SEGMENT_BYTES_MAX = 16 << 20
 RESERVE_BYTES = 1 << 20

@@ -3,7 +3,6 @@ knows nothing of what is in them."""
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from abc import abstractmethod
@@ -11,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from queuectl.errors import NoSpace, SyncFailed
-from queuectl.host import SYNC_BYTES, Host
+from queuectl.host import OUT_OF_SPACE, SYNC_BYTES, Host
 
 _DIGITS = 20
 _READ_BYTES = 1 << 17
 MAKING = "new-"
 """Begins the name that a file has until it is whole."""
-OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 Check = Callable[[int], None]
 """Looks at a file that was written, before it gets its name; raises if it must not have it."""
 
