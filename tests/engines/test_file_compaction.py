@@ -394,6 +394,24 @@ def test_a_reading_goes_on_while_files_are_replaced_under_it(tmp_path: Path, aft
         assert told(found) == told(events(tmp_path / "0"), after)
 
 
+@pytest.mark.usefixtures("small_pieces")
+def test_a_reading_goes_on_while_the_segment_it_was_to_end_in_is_rewritten(tmp_path: Path) -> None:
+    write(tmp_path / "0")
+    true = told(events(tmp_path / "0"))
+    for steps in range(40):
+        root = tmp_path / f"{steps + 1}"
+        shutil.copytree(tmp_path / "0", root)
+        reading = FileLog(str(root / "log"), Untroubled()).read()
+        found = [event for _, piece in zip(range(steps), reading, strict=False) for event in piece]
+        other = FileLog(str(root / "log"), Untroubled(), segment_bytes_max=SIZE)
+        for _ in range(20):
+            other.append([batch("bd")])
+        other.close()
+        compacted(root)
+        found += [event for piece in reading for event in piece]
+        assert [event for event in told(found) if event.offset <= true[-1].offset] == true
+
+
 LEFT = {"none": slice(0, 0), "all": slice(None), "the first": slice(1), "the last": slice(-1, None)}
 
 

@@ -13,10 +13,12 @@ from oracle import Violation
 
 from queuectl.engines.file import FileLog, cursors
 from queuectl.engines.file.archive import Archive
+from queuectl.engines.file.evidence import Evidence
 from queuectl.engines.file.verify import verify
 from queuectl.errors import Invalid, LockTimedOut, NoSpace, NotFound, Rejected
 from queuectl.events.codec import decode_unverified
-from queuectl.runtime import compacting
+from queuectl.events.vocabulary import JobEnqueued
+from queuectl.runtime import compacting, redacting
 from queuectl.runtime.options import Options
 from queuectl.runtime.worker import Worker
 
@@ -31,6 +33,7 @@ _SETTINGS = (
     ("retain-dead-max", "2"),
 )
 _REFUSALS = (Rejected, NotFound, Invalid)
+_FIELDS = (["command"], ["error"], ["reason", "actor"], ["command", "error"])
 
 
 def worker(world: World, process: Process) -> None:
@@ -144,6 +147,22 @@ def compactor(world: World, process: Process) -> None:
     queue.close()
 
 
+def redactor(world: World, process: Process) -> None:
+    """Takes values out of the log that should not have come there."""
+    queue = world.open(process)
+    chance = world.chance
+    for _ in range(chance.randrange(1, 3)):
+        queue.catch_up()
+        ids = [*world.oracle.known][-8:]
+        try:
+            if ids:
+                redacting.redact(queue, chance.choice(ids), chance.choice(_FIELDS))
+        except (*_REFUSALS, LockTimedOut):
+            pass
+        queue.host.sleep(chance.random() / 5)
+    queue.close()
+
+
 def keeper(world: World, process: Process) -> None:
     """Keeps snapshots."""
     queue = world.open(process)
@@ -185,7 +204,7 @@ def vandal(world: World, process: Process) -> None:
 
 CLIENTS: tuple[Client, ...] = (
     *(worker, worker, enqueuer, enqueuer, operator, operator),
-    *(reader, compactor, keeper, shipper, vandal),
+    *(reader, compactor, keeper, shipper, vandal, redactor),
 )
 
 
@@ -196,6 +215,14 @@ def resumer(world: World, process: Process) -> None:
     queue.close()
 
 
+def finisher(world: World, process: Process) -> None:
+    """Finishes every redaction that was asked for."""
+    queue = world.open(process)
+    queue.catch_up()
+    redacting.finish(queue)
+    queue.close()
+
+
 def audit(world: World, process: Process) -> None:
     """When all is over: everything that anybody ever saw is there, and adds up."""
     queue = world.open(process)
@@ -203,7 +230,10 @@ def audit(world: World, process: Process) -> None:
     queue.catch_up()
     log = queue.log
     assert isinstance(log, FileLog)
-    report = verify(log)
+    asked = queue.known.redactions
+    report = verify(log, evidence=lambda: Evidence(asked=asked))
+    if report.evidence.redactions.unfinished or queue.known.redacting:
+        raise Violation("what was to be taken out is there yet")
     if report.head != len(oracle.history):
         raise Violation(f"the log ends at {report.head}; seen were {len(oracle.history)} events")
     oracle.asked(queue.known)
@@ -213,5 +243,9 @@ def audit(world: World, process: Process) -> None:
         for first in archive.list()
         for line in b"".join(archive.read(first)).split(b"\n")[1:-1]
     ]
-    oracle.found(decode_unverified(b"".join(lines)), [*chain.from_iterable(log.read())])
+    logged = [*chain.from_iterable(log.read())]
+    oracle.found(decode_unverified(b"".join(lines)), logged)
+    for event in logged:
+        if isinstance(event, JobEnqueued):
+            queue.whole(event)  # raises where something is gone that was too long for a line
     queue.close()

@@ -18,6 +18,7 @@ from queuectl.runtime import housekeeping
 
 PLACE = "/data"
 _MS = 1000
+_PADDINGS = (*(0,) * 16, *(1200,) * 4, 20_000)
 _BEHAVIOURS = ("", "", "", "fails", "flaky", "deaf", "leaves", "escapes", "kills")
 
 
@@ -41,8 +42,9 @@ class TidyingHost(SimulatedHost):
 
 
 def command(chance: Random) -> str:
-    """Some command, such as `run 20 fails`; now and then it fills several sectors."""
-    padding = "." * chance.choice((0, 0, 0, 0, 1200))
+    """Some command, such as `run 20 fails`; now and then it fills several sectors, or does not fit
+    into a line of the log."""
+    padding = "." * chance.choice(_PADDINGS)
     return f"run {chance.choice((0, 1, 5, 30, 200))} {chance.choice(_BEHAVIOURS)} {padding}".strip()
 
 

@@ -60,6 +60,12 @@ class Oracle:
         """Events that whoever asked for them was told of."""
         self.refused: set[str] = set()
         """Ids of jobs of which somebody was told that they were not accepted."""
+        self.known: dict[str, None] = {}
+        """The ids of all jobs there ever were, in their order."""
+        self.redacted: dict[int, set[str]] = {}
+        """By offset the fields that somebody asked to be taken out."""
+        self.redacting: set[str] = set()
+        """The jobs that these are about."""
         self.compacted: set[int] = set()
         """Events that somebody has missed in the log."""
         self.deleted = 0
@@ -104,9 +110,16 @@ class Oracle:
         known = self.history[event.offset - 1]
         if isinstance(event, v.LogCompacted):
             self._compacted(known)
-        elif event != replace(known, more=event.more):
-            # The last event that is left of a batch ends it.
+        elif not self._is_same(event, known):
             raise Violation(f"{event} was seen as {known}")
+
+    def _is_same(self, event: v.Event, known: v.Event) -> bool:
+        """Whether this may stand for what was written."""
+        # The last event that is left of a batch ends it.
+        if event == replace(known, more=event.more):
+            return True
+        # Who asks later takes out more; what was asked first is out before.
+        return self.redacted.get(event.offset) is not None and _blank(event) == _blank(known)
 
     def _compacted(self, event: v.Event) -> None:
         """That event has left the log: it was decided before that nobody needs it."""
@@ -115,6 +128,8 @@ class Oracle:
         self.compacted.add(event.offset)
         able = True
         match event:
+            case v.JobRedacting() | v.JobRedacted():
+                able = False
             case v.JobEvent():
                 job = self.jobs.get(event.job)
                 able = job is None or event.offset < job.enqueued
@@ -136,7 +151,7 @@ class Oracle:
         known = [event for event in known if event.offset >= job.enqueued]
         told = [event for event in events if event.offset >= job.enqueued]
         for event, same in zip(told, known, strict=False):
-            if event != same and event != replace(same, more=event.more):
+            if not self._is_same(event, same):
                 raise Violation(f"the history of {id} has {event} and not {same}")
 
     def asked(self, state: State) -> None:
@@ -144,7 +159,7 @@ class Oracle:
         plain = State()
         plain.apply(self.history[: state.offset])
         for what, told, right in (
-            ("jobs", _rows(state), _rows(plain)),
+            ("jobs", self._rows(state), self._rows(plain)),
             ("counts", state.counts, plain.counts),
             ("settings", state.settings, plain.settings),
             ("paused queues", state.paused, plain.paused),
@@ -154,14 +169,32 @@ class Oracle:
             if told != right:
                 raise Violation(f"at event {state.offset} the {what} are {right}, told was {told}")
 
+    def _rows(self, state: State) -> list[Job]:
+        """All jobs. Whether the event that made one was the last of its batch may change; and where
+        values are being taken out, they may be there yet."""
+        rows = [replace(job, spec=replace(job.spec, more=False)) for job in state.jobs.select()]
+        return [
+            replace(job, spec=_blank(job.spec), error="") if job.id in self.redacting else job
+            for job in rows
+        ]
+
     def found(self, archived: Sequence[v.Event], logged: Sequence[v.Event]) -> None:
         """All that is left, in the archive and in the log, when all is over."""
         known = {event.offset: event for event in archived}
         known |= {event.offset: event for event in logged if not isinstance(event, v.LogCompacted)}
         for event in self.history:
             left = known.get(event.offset)
-            if left is None or left != replace(event, more=left.more):
+            if left is None or not self._is_same(left, event):
                 raise Violation(f"neither archived nor in the log: {event}")
+        for event in (*archived, *logged):
+            if isinstance(event, v.JobEvent) and event.offset in self.redacted:
+                self._check_redacted(event)
+
+    def _check_redacted(self, event: v.JobEvent) -> None:
+        """What was to be taken out is."""
+        for field in self.redacted[event.offset]:
+            if getattr(event, field, "") not in ("", "[redacted]"):
+                raise Violation(f"its {field} was to be taken out: {event}")
 
     def _check(self, event: v.Event) -> None:
         if event.at < self._at:
@@ -178,6 +211,15 @@ class Oracle:
             if job is not None:
                 raise Violation(f"there was such a job already: {event}")
             self.jobs[event.job] = _Job(event.offset)
+            self.known[event.job] = None
+            return
+        if isinstance(event, v.JobRedacting | v.JobRedacted):
+            if event.job not in self.known:
+                raise Violation(f"there was no such job: {event}")
+            if isinstance(event, v.JobRedacting):
+                self.redacting.add(event.job)
+                for offset in event.offsets or ():
+                    self.redacted.setdefault(offset, set()).update(event.fields or ())
             return
         if job is None:
             raise Violation(f"there was no such job: {event}")
@@ -271,9 +313,11 @@ class Oracle:
         return [id for id, job in self.jobs.items() if job.state != _ENDED or job.token]
 
 
-def _rows(state: State) -> list[Job]:
-    """All jobs. Whether the event that made one was the last of its batch may change."""
-    return [replace(job, spec=replace(job.spec, more=False)) for job in state.jobs.select()]
+def _blank(event: v.Event) -> v.Event:
+    """Without anything that may be taken out, and without what says so."""
+    texts = {name: "" for name in ("command", "error", "reason", "actor") if hasattr(event, name)}
+    lists = {name: None for name in ("redacted", "payloads") if hasattr(event, name)}
+    return replace(event, more=False, original="", **texts, **lists)
 
 
 def _told(state: State) -> dict[str, list[int]]:

@@ -269,6 +269,29 @@ def test_a_reader_of_a_new_boot_opens_a_copy_that_was_made_meanwhile() -> None:
         stage.wait_for(reader)
 
 
+def test_a_first_line_that_was_made_anew_is_what_the_next_lines_go_on_from() -> None:
+    def refused(queue: Queue) -> None:
+        with pytest.raises(NoSpace):
+            enqueue("a")(queue)
+
+    def failing(queue: Queue) -> None:
+        with pytest.raises(SyncFailed):
+            enqueue("b", length=20_000)(queue)
+
+    stage = Stage(0)
+    stage.pass_by("write")
+    stage.cut_at_next_write("short")
+    stage.run(refused)
+    # A segment with nothing in it is made anew for a job that is too long for a line.
+    stage.pass_by("rename")
+    stage.pass_by("rename")
+    stage.fail_at("sync_directory", errno.EIO)
+    stage.run(failing)
+    stage.plan.clear()
+    stage.run(enqueue("c"))
+    assert stage.states() == {"c": "pending"}
+
+
 @pytest.mark.parametrize("call", ["fdatasync", "sync_directory"])
 def test_a_sync_that_failed_after_a_restart_is_not_tried_again_by_others(call: str) -> None:
     def look(queue: Queue) -> None:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 from unittest import mock
 
-from clients import CLIENTS, Client, audit, compactor, resumer, shipper, worker
+from clients import CLIENTS, Client, audit, compactor, finisher, resumer, shipper, worker
 from executables import PLACE, open_queue
 from greenlet import getcurrent
 from machine import Machine, Process, Stuck
@@ -102,6 +102,7 @@ class World:
                 self._peace(compactor)
             else:
                 self._finish_all()
+            self._peace(finisher)
             self._peace(audit)
 
     def _finish_all(self) -> None:
@@ -193,6 +194,7 @@ class World:
             "acknowledgements checked": oracle.acknowledged,
             "runs of jobs": oracle.runs,
             "events compacted away": len(oracle.compacted),
+            "events redacted": len(oracle.redacted),
             "output files deleted": oracle.deleted,
             "kills": counts["kill"],
             "power cuts": counts["power"],

@@ -251,6 +251,10 @@ class FileLog(OriginalsReader):
                 other,
                 mark._replace(segment=last, position=position, crc=crc, reserved=0, state=OK),
             )
+        if mark.offset < mark.segment:
+            # There is only its first line, and that may be another one by now: of a higher format.
+            _, crc, position = self.segments.header(fd, mark.segment)
+            mark = mark._replace(position=position, crc=crc)
         size = self.host.size(fd)
         if size < mark.position:
             raise self._damage(

@@ -161,9 +161,9 @@ class FileReader(Committed):
                 place = self._place_before(place.offset, mark)
                 continue
             try:
-                entered = self._enter(fd, place, kept)
+                entered, end = self._enter(fd, place, kept, mark)
                 last = place.offset if entered is place else place.segment - 1
-                place = yield from self._events(fd, entered, last, mark, form)
+                place = yield from self._events(fd, entered, last, end, form)
                 if place.segment >= mark.segment:
                     if place.offset < mark.offset:
                         why = f"event {mark.offset} is missing"
@@ -173,27 +173,33 @@ class FileReader(Committed):
             finally:
                 self._give_back(fd, place.segment, mark)
             place = self._next(place, mark)
+            if place.segment > mark.segment:
+                # The one that was active then is in an earlier one now, and was read to its end.
+                return
 
-    def _enter(self, fd: int, place: Place, kept: bool) -> Place:
-        """Where to read from in the file that was opened for `place`."""
+    def _enter(self, fd: int, place: Place, kept: bool, mark: Mark) -> tuple[Place, int]:
+        """Where to read from in the file that was opened for `place`, and up to where."""
         segment, position, crc, offset = place
+        end = self._end(fd, segment, mark)
         if kept and position:
-            return place
+            return place, end
         header, header_crc, start = self.segments.header(fd, segment)
+        if header.sealed_sha256:
+            # Sealed and rewritten since the mark was read, it may be: then all of it counts.
+            end = self.host.size(fd)
         if position and header.covers < offset:
-            return place
+            return place, end
         if not position and crc != UNKNOWN and header.previous_crc != f"{crc:08x}":
             raise self._damage(BROKEN_CHAIN, segment, 0, offset)
-        return Place(segment, start, header_crc, offset)
+        return Place(segment, start, header_crc, offset), end
 
     def _events(
-        self, fd: int, place: Place, last: int, mark: Mark, form: Form[Piece]
+        self, fd: int, place: Place, last: int, end: int, form: Form[Piece]
     ) -> Generator[tuple[Place, Piece], None, Place]:
-        """The events of one segment, with the place after them; returns the last place. `last` is
-        the event before that, which may have been known before."""
+        """The events of one segment up to byte `end`, with the place after them; returns the last
+        place. `last` is the event before that, which may have been known before."""
         segment, position, crc, offset = place
         seen = offset
-        end = self._end(fd, segment, mark)
         for piece in self.whole_lines(fd, position, end):
             bad: BadLine | None = None
             try:
