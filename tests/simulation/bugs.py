@@ -15,10 +15,11 @@ from host import SimulatedHost
 
 from queuectl.domain import decide
 from queuectl.domain.job import Job
-from queuectl.engines.file import compaction, cursors, log, recovery
+from queuectl.engines.file import compaction, cursors, log, recovery, sweeping
 from queuectl.engines.file.archive import Archive
 from queuectl.engines.file.log import FileLog
 from queuectl.engines.file.mark import Mark
+from queuectl.engines.file.redaction import Redaction
 from queuectl.engines.file.segments import Segments
 from queuectl.engines.tables import Table
 from queuectl.events import codec
@@ -26,7 +27,7 @@ from queuectl.events.vocabulary import Event
 from queuectl.projections.obsolescence import Obsolescence
 from queuectl.projections.state import State
 from queuectl.projections.workers import WorkerRow
-from queuectl.runtime import clearing
+from queuectl.runtime import clearing, redacting
 from queuectl.runtime.upkeep import Upkeep
 
 Bug = Callable[[], AbstractContextManager[Any]]
@@ -254,6 +255,21 @@ def spoiled_snapshots_believed() -> AbstractContextManager[Any]:
     return patch.object(Table, "_read", read)
 
 
+def archive_not_redacted() -> AbstractContextManager[Any]:
+    """What is taken out of the log stays in its archive."""
+    return patch.object(Redaction, "_in_archive", lambda self: iter(()))
+
+
+def snapshots_not_redacted() -> AbstractContextManager[Any]:
+    """Snapshots stay that know what was taken out of the log."""
+    return patch.object(redacting, "_drop_snapshots", lambda directory, host: None)
+
+
+def payloads_removed_that_are_named() -> AbstractContextManager[Any]:
+    """What was too long for a line goes, as if no line named it."""
+    return patch.object(sweeping, "named_in", lambda lines: set())
+
+
 _DISK = ("error", "kill", "power", "short")
 BUGS: dict[Bug, tuple[str, ...] | None] = {
     no_file_sync: _DISK,
@@ -281,5 +297,8 @@ BUGS: dict[Bug, tuple[str, ...] | None] = {
     ended_jobs_forgotten: None,
     output_of_ended_jobs_deleted: None,
     spoiled_snapshots_believed: None,
+    archive_not_redacted: None,
+    snapshots_not_redacted: None,
+    payloads_removed_that_are_named: None,
 }
 """Each with the storm that brings it out soonest; None for the ordinary mixture."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import executables
+from disk import File
 from machine import Process
 from oracle import Violation
 
@@ -245,7 +247,22 @@ def audit(world: World, process: Process) -> None:
     ]
     logged = [*chain.from_iterable(log.read())]
     oracle.found(decode_unverified(b"".join(lines)), logged)
+    _check_files(world)
     for event in logged:
         if isinstance(event, JobEnqueued):
             queue.whole(event)  # raises where something is gone that was too long for a line
     queue.close()
+
+
+def _check_files(world: World) -> None:
+    """No file holds what was to be taken out, but for what was kept aside."""
+    words = [word.encode() for word in world.oracle.redacted_words()]
+    for path, entry in world.machine.disk.entries.items():
+        if not isinstance(entry, File) or os.path.basename(path).startswith("cut-"):
+            continue
+        data = bytes(entry.content)
+        if path.endswith(".gz"):
+            data = gzip.decompress(data)
+        for word in words:
+            if word in data:
+                raise Violation(f"{word.decode()} was to be taken out, and is in {path}")

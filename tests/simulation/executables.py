@@ -42,10 +42,15 @@ class TidyingHost(SimulatedHost):
 
 
 def command(chance: Random) -> str:
-    """Some command, such as `run 20 fails`; now and then it fills several sectors, or does not fit
-    into a line of the log."""
-    padding = "." * chance.choice(_PADDINGS)
-    return f"run {chance.choice((0, 1, 5, 30, 200))} {chance.choice(_BEHAVIOURS)} {padding}".strip()
+    """Some command, such as `run 20 fails word1f`, whose word no other has; now and then it fills
+    several sectors, or does not fit into a line of the log."""
+    words = (
+        f"run {chance.choice((0, 1, 5, 30, 200))}",
+        chance.choice(_BEHAVIOURS),
+        f"word{chance.randrange(1 << 60):x}",
+        "." * chance.choice(_PADDINGS),
+    )
+    return " ".join(filter(None, words))
 
 
 class Programs:

@@ -190,6 +190,12 @@ class Oracle:
             if isinstance(event, v.JobEvent) and event.offset in self.redacted:
                 self._check_redacted(event)
 
+    def redacted_words(self) -> list[str]:
+        """What stands in commands that were to be taken out, and nowhere else."""
+        events = [self.history[at - 1] for at in self.redacted if "command" in self.redacted[at]]
+        commands = [event.command for event in events if isinstance(event, v.JobEnqueued)]
+        return [word for text in commands for word in text.split() if word.startswith("word")]
+
     def _check_redacted(self, event: v.JobEvent) -> None:
         """What was to be taken out is."""
         for field in self.redacted[event.offset]:
