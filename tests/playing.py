@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from queuectl.domain import commands as c
 from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
+from queuectl.runtime.compacting import compact
 
 SECRET = "s3cr=t“\u2028”"
 
@@ -27,8 +29,21 @@ def convert(place: Path) -> None:
     _let(place, _convert)
 
 
+def bill(place: Path) -> None:
+    """Let bills be written there, with people who intervene, and let the log be compacted."""
+    _let(place, _bill)
+
+
+class _Foreseen(Somewhere):
+    """Chance is the same every time: so are the checksums of the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.random = random.Random(1).randbytes  # type: ignore[method-assign]
+
+
 def _let(place: Path, happen: Callable[[Queue, Somewhere], None]) -> None:
-    host = Somewhere()
+    host = _Foreseen()
     place.mkdir(mode=0o700)
     for name in ("log", "run", "output"):
         (place / name).mkdir(mode=0o700)
@@ -48,6 +63,34 @@ def _convert(queue: Queue, host: Somewhere) -> None:
     queue.enqueue("report", id="report", tags=["nightly"])
     work(queue, host, "w1", report="l")
     work(queue, host, "w1", report="c")
+
+
+def _bill(queue: Queue, host: Somewhere) -> None:
+    started = v.WorkerStarted(worker="w1", host="lovelace", boot="b", pid=7, slots=4)
+    queue.transact(lambda: [Batch([started])])
+    for name in ("draft-1", "draft-2"):
+        queue.enqueue(f"preview {name}", id=name, queue="drafts")
+    work(queue, host, "w1", **{"draft-1": "c", "draft-2": "f"})
+    queue.actor = "bob@lovelace"
+    queue.cancel("draft-2", reason="typed by mistake")
+    queue.actor = "ann@lovelace"
+    token = {"TOKEN": "s3cret"}
+    queue.enqueue("bill 7", id="bill-7", queue="bills", max_retries=2, backoff_base=1, env=token)
+    work(queue, host, "w1", **{"bill-7": "f"})
+    queue.prune("draft-1", "draft-2", reason="month is over")
+    work(queue, host, "w1", **{"bill-7": "f"})
+    host.advance(60)
+    queue.actor = "bob@lovelace"
+    queue.set("max-retries", "5")
+    queue.pause("bills", reason="bank is closed")
+    queue.resume("bills")
+    queue.retry("bill-7", reason="bank is open again")
+    work(queue, host, "w1", **{"bill-7": "c"})
+    queue.enqueue("bill 8", id="bill-8", queue="bills")
+    queue.enqueue("bill 9", id="bill-9", queue="bills", delay="1h")
+    work(queue, host, "w1", **{"bill-8": "f"})
+    for _ in compact(queue):
+        pass
 
 
 def _play(queue: Queue, host: Somewhere) -> None:

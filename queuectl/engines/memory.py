@@ -59,6 +59,9 @@ class MemoryLog:
     def imprint(self, offset: int) -> str:
         return ""
 
+    def stretch(self, offset: int) -> int:
+        return offset
+
     def read_about(
         self, job: str, missing: Missing = ignored, *, after: int = 0, last: int = LAST
     ) -> Iterator[Event]:

@@ -83,6 +83,10 @@ class Log(Protocol):
         """What the events up to `offset` are known by: as long as this says the same,
         `read_originals` gives the same of them. Empty where that cannot be said."""
 
+    def stretch(self, offset: int) -> int:
+        """The last event of the part of the log that `offset` is in, where events were taken out of
+        it: one event may stand for them all. Elsewhere `offset` itself."""
+
     def read_about(
         self, job: str, missing: Missing = ignored, *, after: int = 0, last: int = LAST
     ) -> Iterator[Event]:

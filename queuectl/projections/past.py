@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 from queuectl.domain.job import FINISHED
@@ -58,13 +58,14 @@ class Originals:
     """A log as it was, to be folded from its beginning.
 
     Where originals are lost, a job may have its beginning before them and its end in them. So up to
-    there the log is read as it stands, from which such a job is gone altogether.
+    there the log is read as it stands, from which such a job is gone altogether; to the end of what
+    was compacted together, since what stands there for what is gone stands for all of it.
     """
 
     def __init__(self, log: Log, lost: int = 0) -> None:
         self._log = log
         self.lost = lost
-        """The last event of which the original is known to be lost."""
+        """Up to there the log is read as it stands."""
 
     def compactions(self) -> int:
         return self._log.compactions()
@@ -93,7 +94,7 @@ class Originals:
             if not gaps:
                 return
             is_beginning = after == begun == self.lost
-            self.lost = gaps[-1]
+            self.lost = self._log.stretch(gaps[-1])
             gaps.clear()
             if not is_beginning:
                 raise Compacted("originals are lost after some that are not")
@@ -130,15 +131,13 @@ class Past:
         while True:
             try:
                 since = state.offset
-                for events in source.read(state.offset):
-                    within = events
-                    if not moment.has(events[-1]):
-                        within = [event for event in events if moment.has(event)]
-                    state.apply(within)
+                is_whole = False
+                for events in _up_to(moment, source.read(state.offset)):
+                    if is_whole:
+                        state = self._rest(state, source)
+                    state.apply(events)
                     progress(state.offset - since, head - since)
-                    if len(within) < len(events) or state.offset == moment.offset:
-                        break
-                    state = self._rest(state, source)
+                    is_whole = not events[-1].more
                 if base is not None and not state.since:
                     self.drop()
                 return state, source.lost
@@ -255,6 +254,22 @@ class Past:
                 host.close(lock)
         except (OSError, Spoiled, QueuectlError):
             return None
+
+
+def _up_to(moment: Moment, pieces: Iterable[list[Event]]) -> Iterator[list[Event]]:
+    """Events up to a moment, and to the end of the batch that it is in: nobody ever saw a part."""
+    more = False
+    for events in pieces:
+        count = len(events)
+        if not moment.has(events[-1]):
+            count = sum(map(moment.has, events))
+            while count < len(events) and (events[count - 1].more if count else more):
+                count += 1
+        if count:
+            yield events[:count]
+        more = events[-1].more
+        if count < len(events) or (moment.offset <= events[-1].offset and not more):
+            return
 
 
 def _offset(name: str) -> int:

@@ -108,6 +108,14 @@ class OriginalsReader(FileReader):
             return ""
         return f"{min(logs)} {lost} {offset} {event.at}" if event is not None else ""
 
+    def stretch(self, offset: int) -> int:
+        headers = self.segments.headers()
+        for first in counting(headers):
+            header = headers[first]
+            if header is not None and header.sealed_sha256 and first <= offset <= header.covers:
+                return header.covers
+        return offset
+
 
 def _needle(job: str) -> bytes:
     return b'"job":"%s"' % job.encode()
