@@ -9,11 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
-from playing import convert
+from playing import bill, convert
 from programs import Shell
 
 from queuectl import Queue
@@ -30,6 +31,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_TYPED = re.compile(r"^\$ ", re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -282,14 +284,17 @@ def test_python_examples_run(tmp_path: Path) -> None:
 # ---- what is shown as typed
 
 
-def test_what_the_analyst_s_page_shows_is_what_happens(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page, happen", [("analyst.md", convert), ("auditor.md", bill)])
+def test_what_a_page_shows_is_what_happens(
+    tmp_path: Path, page: str, happen: Callable[[Path], None]
+) -> None:
     for program in ("jq", "parallel"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is missing: apt-get install {program}")
     shell = Shell(tmp_path)
-    convert(shell.data)
-    page = (DOCS / "analyst.md").read_text(encoding="utf-8")
-    blocks = [(kind, code) for kind, code in _FENCE.findall(page) if kind in ("console", "python")]
+    happen(shell.data)
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = [(kind, code) for kind, code in _FENCE.findall(text) if kind in ("console", "python")]
     assert len(blocks) > 12
     for kind, code in blocks:
         if kind == "python":
@@ -298,7 +303,7 @@ def test_what_the_analyst_s_page_shows_is_what_happens(tmp_path: Path) -> None:
             shown = [line.partition("# prints ")[2] for line in code.splitlines()]
             assert run.stdout.splitlines() == [line for line in shown if line]
         else:
-            for typed in code.split("$ ")[1:]:
+            for typed in _TYPED.split(code)[1:]:
                 command, _, expected = typed.partition("\n")
                 done = shell.pipeline(f"exec 2>&1\n{command}", HOME=str(tmp_path))
                 assert done.stdout.decode() == expected, command
