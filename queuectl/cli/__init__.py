@@ -93,7 +93,7 @@ def _fail_of(error: OSError) -> int:
 
 
 def _fail(message: str, code: int, error: BaseException | None) -> int:
-    from queuectl.cli.text import printable
+    from queuectl.telling.words import printable
 
     if os.environ.get("QUEUECTL_DEBUG") and error is not None:
         import traceback

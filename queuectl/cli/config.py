@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from queuectl.cli import completion
-from queuectl.cli.moments import Named, at_option, look
+from queuectl.cli.moments import at_option, look
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App, DefaultGroup
 from queuectl.domain import settings as rules
 from queuectl.errors import NotFound
+from queuectl.telling.moments import Named
 
 
 @click.group(
@@ -75,7 +76,8 @@ def get_value(app: App, key: str | None, as_json: bool) -> None:
     setting = rules.find(key)
     shown = rules.shown(settings, key)
     if as_json:
-        from queuectl.cli.documents import emit, settings_document
+        from queuectl.cli.documents import emit
+        from queuectl.telling.documents import settings_document
 
         emit({setting.key: settings_document(settings).get(setting.key, shown)})
     else:
@@ -112,7 +114,8 @@ def _settings(app: App, at: Named | None = None) -> rules.Settings:
 
 def _print_all(settings: rules.Settings, as_json: bool) -> None:
     if as_json:
-        from queuectl.cli.documents import emit, settings_document
+        from queuectl.cli.documents import emit
+        from queuectl.telling.documents import settings_document
 
         emit(settings_document(settings))
         return

@@ -9,16 +9,18 @@ import click
 
 from queuectl import instants
 from queuectl.cli.documents import emit
-from queuectl.cli.moments import MOMENT, Named, past
+from queuectl.cli.moments import MOMENT, past
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.story import dated, tell
-from queuectl.cli.text import columns, counted, seconds, state_name
+from queuectl.cli.text import columns, state_name
 from queuectl.errors import Invalid
 from queuectl.events.vocabulary import AnyEvent, QueuePaused, wire_name
 from queuectl.projections.difference import TOLD, Difference, Stay
 from queuectl.projections.past import Moment
+from queuectl.telling.moments import Named
+from queuectl.telling.story import dated, tell
+from queuectl.telling.words import counted, seconds
 
 _NOW = Named("0s")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from queuectl.cli.moments import Named, at_option, look
+from queuectl.cli.moments import at_option, look
 from queuectl.cli.parameters import (
     bulk,
     filters,
@@ -18,6 +18,7 @@ from queuectl.cli.parameters import (
 from queuectl.cli.root import App, DefaultGroup
 from queuectl.domain.job import DEAD
 from queuectl.errors import Rejected
+from queuectl.telling.moments import Named
 
 _DEAD = frozenset((DEAD,))
 
@@ -60,7 +61,8 @@ def list_dead(
     with look(app, at) as queue:
         shown, more = newest(queue, limit, states=_DEAD, queues=queues, tags=tags, error=error)
         if as_json:
-            from queuectl.cli.documents import emit, job_document
+            from queuectl.cli.documents import emit
+            from queuectl.telling.documents import job_document
 
             emit([job_document(job) for job in shown])
         elif shown:

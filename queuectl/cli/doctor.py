@@ -12,9 +12,9 @@ from queuectl import instants
 from queuectl.cli.documents import emit
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.text import counted, printable, seconds
 from queuectl.errors import QueuectlError
 from queuectl.quantities import format_size
+from queuectl.telling.words import counted, printable, seconds
 
 _FREE_BYTES_LOW = 256 << 20
 _SLOW_SYNC_MS = 50

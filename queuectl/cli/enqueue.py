@@ -11,8 +11,8 @@ from queuectl.cli import completion
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.text import counted, shorten
 from queuectl.errors import Invalid
+from queuectl.telling.words import counted, shorten
 
 LINE_BYTES_MAX = 1 << 20
 _DIGITS_MAX = 100

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import click
 
 from queuectl import instants
-from queuectl.cli.documents import emit, job_document
+from queuectl.cli.documents import emit
 from queuectl.cli.jobs import job_table
-from queuectl.cli.moments import TIME, Named
+from queuectl.cli.moments import TIME
 from queuectl.cli.parameters import (
     json_option,
     limit_option,
@@ -23,11 +23,14 @@ from queuectl.cli.parameters import (
 )
 from queuectl.cli.reading import reading
 from queuectl.cli.root import App
-from queuectl.cli.text import ago, bar, columns, counted, shorten
+from queuectl.cli.text import columns
 from queuectl.domain.fingerprint import of_job
 from queuectl.domain.job import DEAD, Job
 from queuectl.projections.failures import Group, direction, grouped
 from queuectl.projections.runs import Run
+from queuectl.telling.documents import job_document
+from queuectl.telling.moments import Named
+from queuectl.telling.words import ago, bar, counted, shorten
 
 _SLICES = 8
 

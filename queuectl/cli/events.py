@@ -11,15 +11,17 @@ from typing import Any, NamedTuple, TypeVar, get_args
 import click
 
 from queuectl.cli import completion
-from queuectl.cli.documents import emit, emit_lines, event_document
-from queuectl.cli.moments import MOMENT, Named
+from queuectl.cli.documents import emit, emit_lines
+from queuectl.cli.moments import MOMENT
 from queuectl.cli.parameters import id_of, json_option, jsonl_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.story import lost
 from queuectl.errors import Invalid
 from queuectl.events.vocabulary import AnyEvent, Event, wire_name
 from queuectl.projections.past import START, Moment
 from queuectl.suggestion import did_you_mean
+from queuectl.telling.documents import event_document
+from queuectl.telling.moments import Named
+from queuectl.telling.story import lost
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KINDS: dict[str, type[Event]] = {wire_name(kind): kind for kind in get_args(AnyEvent)}

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from queuectl.cli.moments import TIME, Named
+from queuectl.cli.moments import TIME
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.reading import reading
 from queuectl.cli.root import App
-from queuectl.cli.text import printable, printable_json, printable_output
 from queuectl.errors import Invalid
+from queuectl.telling.moments import Named
+from queuectl.telling.words import printable, printable_json, printable_output
 
 _FORMATS = (
     "parquet",

@@ -11,9 +11,9 @@ import click
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.text import printable
 from queuectl.errors import Invalid
 from queuectl.quantities import format_size
+from queuectl.telling.words import printable
 
 
 @click.command(

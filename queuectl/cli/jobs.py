@@ -9,14 +9,8 @@ from msgspec.structs import replace
 
 from queuectl import instants
 from queuectl.cli import completion
-from queuectl.cli.documents import (
-    attempt_document,
-    emit,
-    emit_lines,
-    event_document,
-    job_document,
-)
-from queuectl.cli.moments import Named, at_option, look
+from queuectl.cli.documents import emit, emit_lines
+from queuectl.cli.moments import at_option, look
 from queuectl.cli.parameters import (
     STATE,
     filters,
@@ -28,8 +22,7 @@ from queuectl.cli.parameters import (
     pass_app,
 )
 from queuectl.cli.root import App
-from queuectl.cli.story import line, lost, phases
-from queuectl.cli.text import ago, columns, printable, seconds, shorten, state_name
+from queuectl.cli.text import columns, state_name
 from queuectl.domain import payloads
 from queuectl.domain.job import Job
 from queuectl.errors import PayloadLost
@@ -37,6 +30,10 @@ from queuectl.events.vocabulary import JobClaimed, JobEnqueued
 from queuectl.projections import timeline
 from queuectl.projections.runs import Run
 from queuectl.quantities import format_duration
+from queuectl.telling.documents import attempt_document, event_document, job_document
+from queuectl.telling.moments import Named
+from queuectl.telling.story import line, lost, phases
+from queuectl.telling.words import ago, printable, seconds, shorten
 
 
 @click.command(

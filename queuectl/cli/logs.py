@@ -12,10 +12,10 @@ import click
 from queuectl.cli import completion
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.text import printable_output
 from queuectl.domain.job import FINISHED, Job
 from queuectl.errors import Invalid, NotFound
 from queuectl.projections.runs import Run
+from queuectl.telling.words import printable_output
 
 _POLL_S = 0.05
 

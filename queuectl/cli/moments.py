@@ -3,45 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
 from queuectl import instants
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.text import ago
 from queuectl.errors import Invalid
-from queuectl.events.log import LAST
-from queuectl.projections.past import Moment
-from queuectl.quantities import parse_duration_ms
-
-
-class Named(NamedTuple):
-    """A moment as it was written."""
-
-    text: str
-    offset: int | None = None
-    at: instants.Instant = ""
-    ago_ms: int = 0
-
-    def moment(self, queue: Any) -> Moment:
-        """What it means now."""
-        return Moment(self.offset) if self.offset is not None else Moment(at=self.time(queue))
-
-    def time(self, queue: Any) -> instants.Instant:
-        """The same, of one that was not named by an event."""
-        return self.at or instants.later(queue.now(), -self.ago_ms)
-
-    def begin(self, queue: Any) -> Moment:
-        """The same, to go on from. Raises `Invalid` where the log has not got there yet."""
-        head = queue.log.head()
-        if self.offset is not None and self.offset > head:
-            raise Invalid(f"{self.text}: that has not happened yet: the last event is {head}")
-        if self.at > queue.now():
-            raise Invalid(f"{self.text}: that is in the future: it is {queue.now()} now")
-        return self.moment(queue)
+from queuectl.telling.moments import Named, parsed
+from queuectl.telling.words import ago
 
 
 class _Moment(click.ParamType[Named]):
@@ -55,7 +27,7 @@ class _Moment(click.ParamType[Named]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Named:
-        named = _named(str(value))
+        named = parsed(str(value))
         if named is None or (named.offset is not None and not self._offsets):
             event = "the offset of an event, " if self._offsets else ""
             self.fail(
@@ -65,20 +37,6 @@ class _Moment(click.ParamType[Named]):
                 ctx,
             )
         return named
-
-
-def _named(text: str) -> Named | None:
-    if text.isascii() and text.isdecimal():
-        return Named(text, offset=min(int(text), LAST - 1))
-    with suppress(ValueError, OverflowError):
-        return Named(text, at=instants.parse(text))
-    with suppress(ValueError):
-        # Without a unit it would be an event that was mistyped.
-        float(text)
-        return None
-    with suppress(ValueError):
-        return Named(text, ago_ms=parse_duration_ms(text))
-    return None
 
 
 MOMENT = _Moment(offsets=True)

@@ -11,11 +11,11 @@ import click
 
 from queuectl.cli import completion
 from queuectl.cli.root import App
-from queuectl.cli.text import counted, printable
 from queuectl.domain.job import STATES, Job
 from queuectl.errors import Invalid, NotFound, PartlyDone, QueuectlError, Rejected
 from queuectl.quantities import parse_duration_ms, parse_size
 from queuectl.suggestion import did_you_mean
+from queuectl.telling.words import counted, printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil
 
-from queuectl.cli.text import printable, shorten
 from queuectl.projections.reports import Report, Series
+from queuectl.telling.words import printable, shorten
 
 _HEIGHT = 4
 _WIDTH = 60

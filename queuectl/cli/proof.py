@@ -11,15 +11,16 @@ import click
 from queuectl.cli import anchors as given_anchors
 from queuectl.cli import completion
 from queuectl.cli.anchors import anchor_option
-from queuectl.cli.documents import emit, event_document
+from queuectl.cli.documents import emit
 from queuectl.cli.parameters import id_of, json_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.story import line
-from queuectl.cli.text import counted
 from queuectl.errors import Disproved, Invalid, NotFound, PartlyDone
 from queuectl.events.vocabulary import wire_name
 from queuectl.quantities import format_size
+from queuectl.telling.documents import event_document
+from queuectl.telling.story import line
+from queuectl.telling.words import counted
 
 
 @click.command(

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from queuectl.cli.moments import Named
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.story import lost
-from queuectl.cli.text import printable
 from queuectl.errors import PartlyDone
+from queuectl.telling.moments import Named
+from queuectl.telling.story import lost
+from queuectl.telling.words import printable
 
 if TYPE_CHECKING:
     from queuectl.exports.source import Source

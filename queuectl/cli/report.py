@@ -8,17 +8,19 @@ from typing import Any
 import click
 
 from queuectl.cli.documents import emit
-from queuectl.cli.moments import TIME, Named
+from queuectl.cli.moments import TIME
 from queuectl.cli.parameters import DURATION, json_option, pass_app
 from queuectl.cli.plot import drawn
 from queuectl.cli.reading import reading
 from queuectl.cli.root import App
-from queuectl.cli.text import columns, printable, seconds, shorten
+from queuectl.cli.text import columns
 from queuectl.errors import Invalid
 from queuectl.projections.activity import Activity
 from queuectl.projections.reports import RATE, REPORTS, SECONDS, Report
 from queuectl.projections.slices import Slices
 from queuectl.suggestion import did_you_mean
+from queuectl.telling.moments import Named
+from queuectl.telling.words import printable, seconds, shorten
 
 _COMMAND_CHARACTERS = 60
 

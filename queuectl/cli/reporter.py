@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from queuectl.cli.root import App
-from queuectl.cli.story import tell
-from queuectl.cli.text import counted, printable, shorten
 from queuectl.events import vocabulary as v
 from queuectl.runtime.worker import Listener
+from queuectl.telling.story import tell
+from queuectl.telling.words import counted, printable, shorten
 
 _REDRAW_S = 0.1
 

@@ -13,9 +13,10 @@ from queuectl.cli import completion
 from queuectl.cli.parameters import DURATION, SIZE, json_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App, DefaultGroup
-from queuectl.cli.text import columns, counted, printable, seconds
+from queuectl.cli.text import columns
 from queuectl.errors import Damaged, Invalid, PartlyDone, QueuectlError
 from queuectl.quantities import format_size
+from queuectl.telling.words import counted, printable, seconds
 
 _PROGRESS_S = 0.2
 _LOOK_S = 1.0

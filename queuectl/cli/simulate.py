@@ -8,15 +8,18 @@ from typing import Any
 
 import click
 
-from queuectl.cli.documents import emit, percentiles
-from queuectl.cli.moments import TIME, Named
+from queuectl.cli.documents import emit
+from queuectl.cli.moments import TIME
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.reading import reading
 from queuectl.cli.root import App
-from queuectl.cli.text import columns, counted, seconds
+from queuectl.cli.text import columns
 from queuectl.domain import settings as rules
 from queuectl.errors import Invalid, NotFound
 from queuectl.events import vocabulary as v
+from queuectl.telling.documents import percentiles
+from queuectl.telling.moments import Named
+from queuectl.telling.words import counted, seconds
 from queuectl.whatif.figures import Figures
 from queuectl.whatif.recording import Recording
 from queuectl.whatif.schedule import Plan, Simulation

@@ -23,8 +23,9 @@ from queuectl.cli.documents import emit_array, emit_lines
 from queuectl.cli.parameters import json_option, jsonl_option, pass_app
 from queuectl.cli.reading import reading
 from queuectl.cli.root import App
-from queuectl.cli.text import aligned, printable, printable_output, widths_of
+from queuectl.cli.text import aligned, widths_of
 from queuectl.errors import Invalid
+from queuectl.telling.words import printable, printable_output
 
 Rows = Iterator[list[tuple[Any, ...]]]
 Print = Callable[[list[str], Rows], None]

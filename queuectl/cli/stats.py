@@ -8,13 +8,16 @@ from typing import Any
 import click
 
 from queuectl import instants
-from queuectl.cli.documents import emit, percentiles
-from queuectl.cli.moments import Named, at_option, look
+from queuectl.cli.documents import emit
+from queuectl.cli.moments import at_option, look
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.text import columns, seconds, shorten
+from queuectl.cli.text import columns
 from queuectl.domain.job import COMPLETED, DEAD, Job
 from queuectl.projections.statistics import Histogram, Statistics
+from queuectl.telling.documents import percentiles
+from queuectl.telling.moments import Named
+from queuectl.telling.words import seconds, shorten
 
 _GROUPS: dict[str, Callable[[Job], str]] = {
     "queue": lambda job: job.queue,

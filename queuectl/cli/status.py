@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
-from queuectl.cli.moments import Named, at_option, look
+from queuectl.cli.moments import at_option, look
 from queuectl.cli.parameters import DURATION, json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.text import counted, state_name
+from queuectl.cli.text import state_name
 from queuectl.domain import settings as rules
 from queuectl.errors import Invalid
+from queuectl.telling.moments import Named
+from queuectl.telling.words import counted
 
 
 @click.command(
@@ -48,7 +50,8 @@ def status(app: App, at: Named | None, as_json: bool, watch: bool, interval: int
 
 
 def _emit(queue: Any) -> None:
-    from queuectl.cli.documents import emit, settings_document, worker_document
+    from queuectl.cli.documents import emit
+    from queuectl.telling.documents import settings_document, worker_document
 
     state = queue.state
     emit(

@@ -9,9 +9,9 @@ import click
 from queuectl.cli import completion
 from queuectl.cli.parameters import DURATION, json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.text import counted
 from queuectl.domain.job import COMPLETED, FINISHED
 from queuectl.errors import Invalid, WaitTimedOut
+from queuectl.telling.words import counted
 
 
 @click.command(
@@ -62,7 +62,8 @@ def wait(
                 raise WaitTimedOut(f"{counted(len(waiting), 'job')} not ended yet: {waiting[0]}")
             queue.log.wait(left_s)
         if as_json:
-            from queuectl.cli.documents import emit, job_document
+            from queuectl.cli.documents import emit
+            from queuectl.telling.documents import job_document
 
             emit([job_document(job) for id in ids if (job := table.get(id))])
         if exit_code:

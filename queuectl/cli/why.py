@@ -9,13 +9,14 @@ import click
 
 from queuectl.cli import completion
 from queuectl.cli.documents import emit
-from queuectl.cli.moments import Named, at_option, look
+from queuectl.cli.moments import at_option, look
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.story import because
 from queuectl.errors import NotFound
 from queuectl.events import vocabulary as v
 from queuectl.projections.causes import Cause, Now, causes
+from queuectl.telling.moments import Named
+from queuectl.telling.story import because
 
 
 @click.command(

@@ -10,8 +10,9 @@ import click
 from queuectl import instants
 from queuectl.cli.parameters import DURATION, json_option, pass_app, queues_option
 from queuectl.cli.root import App, DefaultGroup
-from queuectl.cli.text import ago, columns, counted, seconds, shorten
+from queuectl.cli.text import columns
 from queuectl.errors import Invalid, WaitTimedOut
+from queuectl.telling.words import ago, counted, seconds, shorten
 
 _STOP_POLL_S = 0.02
 _LIVES = {True: "running", False: "dead", None: "started"}
@@ -179,7 +180,8 @@ def list_workers(app: App, as_json: bool) -> None:
     with app.open() as queue:
         rows = list(queue.state.workers.rows.values())
         if as_json:
-            from queuectl.cli.documents import emit, worker_document
+            from queuectl.cli.documents import emit
+            from queuectl.telling.documents import worker_document
 
             emit([worker_document(row, alive=queue.is_alive(row.id)) for row in rows])
             return

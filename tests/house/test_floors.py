@@ -21,14 +21,16 @@ FLOORS = {
     "engines": 2,
     "projections": 3,
     "whatif": 4,
+    "telling": 4,
     "queueview": 4,
     "jobqueue": 5,
     "exports": 6,
     "runtime": 6,
     "ship": 7,
+    "web": 7,
     "cli": 7,
 }
-STARTED_BY_CLI = {"ship"}
+STARTED_BY_CLI = {"ship", "web"}
 """Faces do not know each other, but the command line starts the others: within a function, so that
 no other command pays for it."""
 GROUND = {

@@ -14,8 +14,9 @@ from queuectl.cli.log.replay import replay
 from queuectl.cli.log.verify import verify
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.text import columns, printable
+from queuectl.cli.text import columns
 from queuectl.quantities import format_size
+from queuectl.telling.words import printable
 
 
 @click.group(

@@ -11,8 +11,8 @@ from queuectl.cli.documents import emit
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.text import counted
 from queuectl.quantities import format_size
+from queuectl.telling.words import counted
 
 
 @click.command(

@@ -7,8 +7,8 @@ import click
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.text import printable
 from queuectl.quantities import format_size
+from queuectl.telling.words import printable
 
 
 @click.command(

@@ -12,10 +12,10 @@ from queuectl.cli import completion
 from queuectl.cli.documents import emit
 from queuectl.cli.parameters import id_of, json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.text import counted, printable
 from queuectl.domain.redaction import ALIASES, FIELDS
 from queuectl.errors import Rejected
 from queuectl.events.vocabulary import wire_name
+from queuectl.telling.words import counted, printable
 
 _ASIDE = "it was kept aside as it was; look, then remove it"
 _SHARED = "another job has the same text"

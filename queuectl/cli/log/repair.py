@@ -10,7 +10,7 @@ import click
 from queuectl.cli.documents import emit
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.cli.text import counted, printable
+from queuectl.telling.words import counted, printable
 
 
 @click.command(

@@ -7,15 +7,17 @@ from typing import Any
 import click
 
 from queuectl import instants
-from queuectl.cli.documents import emit, emit_lines, event_document
-from queuectl.cli.moments import MOMENT, Named
+from queuectl.cli.documents import emit, emit_lines
+from queuectl.cli.moments import MOMENT
 from queuectl.cli.parameters import json_option, jsonl_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.story import event_line
-from queuectl.cli.text import counted, seconds
 from queuectl.errors import Invalid
 from queuectl.projections.past import NOW, START, Moment, Past
+from queuectl.telling.documents import event_document
+from queuectl.telling.moments import Named
+from queuectl.telling.story import event_line
+from queuectl.telling.words import counted, seconds
 
 _COMPARED = ["jobs", "counts", "settings", "paused-queues", "workers", "statistics"]
 

@@ -7,14 +7,15 @@ from typing import Any
 import click
 
 from queuectl.cli.anchors import anchor_option, parse
-from queuectl.cli.documents import emit, event_document
+from queuectl.cli.documents import emit
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.cli.story import tell
-from queuectl.cli.text import counted, printable
 from queuectl.errors import PartlyDone
 from queuectl.quantities import format_size
+from queuectl.telling.documents import event_document
+from queuectl.telling.story import tell
+from queuectl.telling.words import counted, printable
 
 
 @click.command(

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from queuectl.cli.text import ago, counted, printable, seconds, shorten
 from queuectl.domain import payloads
 from queuectl.events import vocabulary as v
 from queuectl.instants import Instant, between_ms
 from queuectl.projections.causes import Cause
 from queuectl.projections.timeline import AT_REST, HELD_BACK, RUNNING, WAITED, Step
+from queuectl.telling.words import ago, counted, printable, seconds, shorten
 
 
 def tell(event: v.Event, *, show_env: bool = False) -> str:
