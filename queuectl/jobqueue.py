@@ -10,7 +10,8 @@ Knows neither terminal nor processes. A `Queue` belongs to one thread of one pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -58,6 +59,16 @@ class Queue(QueueView):
     def actor(self) -> str:
         """Who acts through this process: user@host."""
         return self.host.actor()
+
+    @contextmanager
+    def acting_as(self, actor: str) -> Iterator[None]:
+        """Act for somebody else meanwhile; for who acts in this process where that is empty."""
+        before = self.actor
+        self.actor = actor or before
+        try:
+            yield
+        finally:
+            self.actor = before
 
     # ---- enqueueing
 

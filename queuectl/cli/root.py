@@ -43,6 +43,7 @@ COMMANDS = {
     "import": "importing:import_queue",
     "schema": "schema:schema",
     "ship": "ship:ship",
+    "web": "web:web",
     "doctor": "doctor:doctor",
 }
 ALIASES = {"metrics": "stats", "ls": "list"}

@@ -1,0 +1,1 @@
+"""A queue over HTTP: an API for programs, and pages for people."""
