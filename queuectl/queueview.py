@@ -66,11 +66,18 @@ class View:
         tags: Iterable[str] = (),
         where: Callable[[Job], bool] | None = None,
         newest_first: bool = False,
+        beyond: int | None = None,
     ) -> Iterator[Job]:
         """Jobs in the order they were enqueued, or the newest first; an empty filter lets every
-        job through, and `where` those for which it is true."""
+        job through, and `where` those for which it is true. With `beyond`, only those that come
+        after the one which that event enqueued."""
         return self.state.jobs.select(
-            states=states, queues=queues, tags=tags, where=where, reverse=newest_first
+            states=states,
+            queues=queues,
+            tags=tags,
+            where=where,
+            reverse=newest_first,
+            beyond=beyond,
         )
 
     def life(self, job: Job) -> Iterator[v.Event]:

@@ -17,7 +17,6 @@ from queuectl.cli.parameters import (
 )
 from queuectl.cli.root import App, DefaultGroup
 from queuectl.domain.job import DEAD
-from queuectl.errors import Rejected
 from queuectl.telling.moments import Named
 
 _DEAD = frozenset((DEAD,))
@@ -84,15 +83,15 @@ Examples:
 )
 @bulk
 @pass_app
-def retry_dead(app: App, /, names: tuple[str, ...], **given: Any) -> None:
+def retry_dead(app: App, /, **given: Any) -> None:
     """Run dead jobs again.
 
     It is a new round, with attempts from 0; the old one stays in the history.
     """
-    from queuectl.cli.verbs import RETRY, change_chosen
+    from queuectl.bulk import REQUEUE
+    from queuectl.cli.verbs import change_chosen
 
-    _check_dead(app, names)
-    change_chosen(app, RETRY, _DEAD, names=names, **given)
+    change_chosen(app, REQUEUE, **given)
 
 
 @dlq.command(
@@ -104,22 +103,13 @@ Examples:
 )
 @bulk
 @pass_app
-def purge(app: App, /, names: tuple[str, ...], **given: Any) -> None:
+def purge(app: App, /, **given: Any) -> None:
     """Forget dead jobs.
 
     Their ids may be used again, and their history stays in the log. What they have printed is
     deleted when a worker next tidies up, within the hour, or by log compact.
     """
-    from queuectl.cli.verbs import Verb, change_chosen
-    from queuectl.jobqueue import Queue
+    from queuectl.bulk import PURGE
+    from queuectl.cli.verbs import change_chosen
 
-    _check_dead(app, names)
-    change_chosen(app, Verb("purge", "purged", Queue.prune), _DEAD, names=names, **given)
-
-
-def _check_dead(app: App, names: tuple[str, ...]) -> None:
-    with app.open() as queue:
-        for name in names:
-            job = queue.get(name)
-            if job.state != DEAD:
-                raise Rejected(f"job {job.id} is {job.state}, not in the dead-letter queue")
+    change_chosen(app, PURGE, **given)

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import click
 
 from queuectl import instants
+from queuectl.bulk import one_of
 from queuectl.cli.documents import emit
 from queuectl.cli.jobs import job_table
 from queuectl.cli.moments import TIME
 from queuectl.cli.parameters import (
     json_option,
     limit_option,
-    one_of,
     pass_app,
     queues_option,
 )

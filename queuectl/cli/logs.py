@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
+from queuectl.asking import run_of
 from queuectl.cli import completion
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.domain.job import FINISHED, Job
+from queuectl.domain.job import FINISHED
 from queuectl.errors import Invalid, NotFound
-from queuectl.projections.runs import Run
 from queuectl.telling.words import printable_output
 
 _POLL_S = 0.05
@@ -52,8 +52,7 @@ def logs(
         if follow:
             _follow(queue, job.id, stream)
             return
-        known = job.token if attempt is None else 0
-        token = known or _token(queue, job, attempt)
+        token = run_of(queue, job, attempt)
         if as_json:
             _emit(queue, job.id, token)
         else:
@@ -69,17 +68,6 @@ def _emit(queue: Any, id: str, token: int) -> None:
         _read(queue, id, token, stream, pieces.append)
         document[name] = b"".join(pieces).decode(errors="replace")
     emit(document)
-
-
-def _token(queue: Any, job: Job, attempt: int | None) -> int:
-    """The last run with that number, or the last of all, those of former rounds included."""
-    runs: list[Run] = queue.runs(job)
-    for run in reversed(runs):
-        if attempt in (None, run.attempt):
-            return run.token
-    if attempt is None:
-        raise NotFound(f"job {job.id} has not run yet; -f waits for it")
-    raise NotFound(f"job {job.id} has no run {attempt}: it had {len(runs)}")
 
 
 class _Printer:

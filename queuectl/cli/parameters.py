@@ -12,7 +12,7 @@ import click
 from queuectl.cli import completion
 from queuectl.cli.root import App
 from queuectl.domain.job import STATES, Job
-from queuectl.errors import Invalid, NotFound, PartlyDone, QueuectlError, Rejected
+from queuectl.errors import Invalid, NotFound, PartlyDone, QueuectlError
 from queuectl.quantities import parse_duration_ms, parse_size
 from queuectl.suggestion import did_you_mean
 from queuectl.telling.words import counted, printable
@@ -153,64 +153,6 @@ def id_of(queue: Any, name: str) -> str:
         return name
 
 
-def chosen(
-    queue: Any,
-    names: tuple[str, ...],
-    *,
-    every: bool,
-    states: frozenset[str],
-    queues: tuple[str, ...],
-    tags: tuple[str, ...],
-    error: str,
-) -> list[str]:
-    """The ids that arguments and filters name. Raises `Invalid` where they name nothing, and
-    `Damaged` where only a part of the log could be read: of that nothing is chosen."""
-    if names and (every or queues or tags or error):
-        raise Invalid("name jobs, or choose them by --all, --queue, --tag and --error: not both")
-    if names:
-        ids = list(dict.fromkeys(queue.get(name).id for name in names))
-    elif every or queues or tags or error:
-        where = _failing_so(queue, error)
-        found = queue.jobs(states=states, queues=queues, tags=tags, where=where)
-        ids = [job.id for job in found]
-    else:
-        raise Invalid("name at least one job, or choose them by --queue, --tag, --error or --all")
-    if queue.damage is not None:
-        raise queue.damage
-    return ids
-
-
-def _failing_so(queue: Any, error: str) -> Callable[[Job], bool] | None:
-    """Whether the last failure of a job has the fingerprint that starts with `error`; None where
-    that is empty.
-
-    Raises `NotFound` where there is no such job, and `Invalid` where several fingerprints start so.
-    """
-    if not error:
-        return None
-    from queuectl.domain.fingerprint import of_job
-
-    ids = {of_job(job).id for job in queue.jobs(where=lambda job: job.error)}
-    id = one_of(error, ids, "no job's last failure")
-    return lambda job: bool(job.error) and of_job(job).id == id
-
-
-def one_of(start: str, ids: Iterable[str], what: str) -> str:
-    """The one of the fingerprints `ids` that starts so.
-
-    Raises `NotFound`, beginning with `what`, or `Invalid` where several start so.
-    """
-    matches = sorted(id for id in ids if id.startswith(start))
-    if not matches:
-        raise NotFound(f"{what} has the fingerprint {start!r}: queuectl errors lists them")
-    if len(matches) > 1:
-        raise Invalid(
-            f"{len(matches)} fingerprints start with {start!r}, such as {matches[0]} and"
-            f" {matches[1]}: write more of it"
-        )
-    return matches[0]
-
-
 def confirm(app: App, verb: str, ids: list[str], *, named: bool, yes: bool, dry_run: bool) -> bool:
     """Whether to go on with a change of `ids`; asks on a terminal when they were not named."""
     if dry_run:
@@ -229,39 +171,29 @@ def confirm(app: App, verb: str, ids: list[str], *, named: bool, yes: bool, dry_
     return agreed
 
 
-def each(app: App, ids: list[str], act: Callable[[list[str]], Any], done: str) -> None:
-    """Do something to every job with one append, or, if one of them forbids it, to the others.
+def done_to(app: App, outcomes: Iterable[tuple[str, QueuectlError | None]], done: str) -> None:
+    """Print the ids of the jobs that something was done to, and why it could not be to others.
 
-    Prints the ids of those it was done to. Raises `PartlyDone` where some could not be.
+    Raises `PartlyDone` where some could not be, and the last error where none could.
     """
-    try:
-        act(ids)
-        changed = ids
-    except (Rejected, NotFound):
-        if len(ids) == 1:
-            raise
-        changed = _one_by_one(ids, act)
+    changed, refused = [], []
+    for id, error in outcomes:
+        if error is None:
+            changed.append(id)
+        else:
+            refused.append(error)
+    if refused and len(refused) + len(changed) == 1:
+        raise refused[0]
+    for error in refused:
+        click.echo(f"queuectl: {printable(str(error))}", err=True)
+    if refused and not changed:
+        raise refused[-1]
     for id in changed:
         click.echo(id)
     app.say(f"{done} {counted(len(changed), 'job')}")
-    if len(changed) < len(ids):
-        left = len(ids) - len(changed)
-        raise PartlyDone(f"{left} of {counted(len(ids), 'job')} could not be {done}")
-
-
-def _one_by_one(ids: list[str], act: Callable[[list[str]], Any]) -> list[str]:
-    changed = []
-    error: QueuectlError | None = None
-    for id in ids:
-        try:
-            act([id])
-            changed.append(id)
-        except (Rejected, NotFound) as failed:
-            error = failed
-            click.echo(f"queuectl: {printable(str(failed))}", err=True)
-    if error is not None and not changed:
-        raise error
-    return changed
+    if refused:
+        left, total = len(refused), len(refused) + len(changed)
+        raise PartlyDone(f"{left} of {counted(total, 'job')} could not be {done}")
 
 
 def newest(
@@ -274,7 +206,9 @@ def newest(
     error: str = "",
 ) -> tuple[list[Job], str]:
     """The newest `limit` jobs (0: all), newest first, and what to say where there are more."""
-    where = _failing_so(queue, error)
+    from queuectl.bulk import failing_so
+
+    where = failing_so(queue, error)
     jobs = queue.jobs(states=states, queues=queues, tags=tags, where=where, newest_first=True)
     shown = list(islice(jobs, limit or None))
     if not limit or next(jobs, None) is None:

@@ -7,15 +7,14 @@ from typing import Any
 
 import click
 
-from queuectl import instants
 from queuectl.cli.documents import emit
 from queuectl.cli.moments import at_option, look
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
 from queuectl.cli.text import columns
 from queuectl.domain.job import COMPLETED, DEAD, Job
-from queuectl.projections.statistics import Histogram, Statistics
-from queuectl.telling.documents import percentiles
+from queuectl.projections.statistics import Histogram
+from queuectl.telling.documents import percentiles, stats_document
 from queuectl.telling.moments import Named
 from queuectl.telling.words import seconds, shorten
 
@@ -49,34 +48,13 @@ def stats(app: App, by: str | None, at: Named | None, as_json: bool) -> None:
             _by_group(queue, by, as_json)
             return
         state = queue.state
-        document = _document(state.statistics, state.counts, queue.now())
+        document = stats_document(state.statistics, state.counts, queue.now())
         if as_json:
             emit(document)
             return
         for name, value in document.items():
             label = name.removesuffix("_seconds").replace("_", " ")
             click.echo(f"{label + ':':<24}{_shown(name, value)}")
-
-
-def _document(done: Statistics, counts: dict[str, int], now: str) -> dict[str, Any]:
-    uptime_s = instants.between_ms(done.first_at, now) / 1000 if done.first_at else 0.0
-    runs = done.completed + done.failed_runs
-    return {
-        "total_jobs": sum(counts.values()),
-        "completed_jobs": done.completed,
-        "dead_jobs": counts[DEAD],
-        "total_commands": done.runs,
-        "failed_runs": done.failed_runs,
-        "lost_runs": done.lost_runs,
-        "retries": done.retries,
-        "failure_rate": done.failed_runs / runs if runs else 0.0,
-        "uptime": uptime_s,
-        "throughput_per_second": done.completed / uptime_s if uptime_s else 0.0,
-        "average_runtime": done.run.average_ms / 1000,
-        "max_runtime": done.run.max_ms / 1000,
-        "wait_seconds": percentiles(done.wait),
-        "run_seconds": percentiles(done.run),
-    }
 
 
 def _shown(name: str, value: Any) -> str:

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
-from queuectl.cli.parameters import bulk, chosen, confirm, each, pass_app
+from queuectl.bulk import CANCEL, RETRY, Choice, Verb, chosen, each
+from queuectl.cli.parameters import bulk, confirm, done_to, pass_app
 from queuectl.cli.root import App
-from queuectl.domain.job import CANCELLED, DEAD, FAILED, PENDING, PROCESSING
-from queuectl.jobqueue import Queue
-
-
-class Verb(NamedTuple):
-    """Something that can be done to many jobs."""
-
-    name: str
-    done: str
-    """What has become of the jobs afterwards."""
-    act: Callable[..., object]
-    """The method of `Queue` that does it."""
-
-
-RETRY = Verb("retry", "requeued", Queue.retry)
-_LIVE = frozenset((PENDING, PROCESSING, FAILED))
-_ENDED_BADLY = frozenset((FAILED, DEAD, CANCELLED))
 
 
 @click.command(
@@ -42,7 +25,7 @@ def cancel(app: App, /, **given: Any) -> None:
 
     One that is running is ended with its whole process group.
     """
-    change_chosen(app, Verb("cancel", "cancelled", Queue.cancel), _LIVE, **given)
+    change_chosen(app, CANCEL, **given)
 
 
 @click.command(
@@ -60,13 +43,12 @@ def retry(app: App, /, **given: Any) -> None:
     A job that waits for its retry or its time runs at once. Chosen by --all, --queue,
     --tag or --error are failed, dead and cancelled jobs; a completed one has to be named.
     """
-    change_chosen(app, RETRY, _ENDED_BADLY, **given)
+    change_chosen(app, RETRY, **given)
 
 
 def change_chosen(
     app: App,
     verb: Verb,
-    states: frozenset[str],
     names: tuple[str, ...],
     queues: tuple[str, ...],
     tags: tuple[str, ...],
@@ -76,10 +58,8 @@ def change_chosen(
     yes: bool,
     reason: str,
 ) -> None:
-    """Do `verb` to the jobs named, or to all chosen ones in `states`."""
+    """Do `verb` to the jobs named, or to all chosen ones."""
     with app.open() as queue:
-        ids = chosen(
-            queue, names, every=every, states=states, queues=queues, tags=tags, error=error
-        )
+        ids = chosen(queue, verb, Choice(names, every, queues, tags, error))
         if confirm(app, verb.name, ids, named=bool(names), yes=yes, dry_run=dry_run):
-            each(app, ids, lambda some: verb.act(queue, *some, reason=reason), verb.done)
+            done_to(app, each(queue, verb, ids, reason), verb.done)

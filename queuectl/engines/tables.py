@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from heapq import merge
-from itertools import count, groupby
+from itertools import count, dropwhile, groupby
 from operator import attrgetter, itemgetter
 from typing import NamedTuple, TypeVar
 from zlib import compress, crc32, decompress, error
@@ -258,11 +258,19 @@ class Table:
         """All rows, rising, in pieces of whole lines."""
         yield from map(self._lines, self._index.rows)
 
-    def entries(self, *, newest_first: bool = False) -> Iterator[Entry]:
-        """All rows and those that are gone, by number."""
+    def entries(self, *, newest_first: bool = False, beyond: int | None = None) -> Iterator[Entry]:
+        """All rows and those that are gone, by number; with `beyond`, those that come after it."""
+        entries = self._entries(newest_first, beyond)
+        if beyond is None:
+            return entries
+        if newest_first:
+            return dropwhile(lambda one: one.number >= beyond, entries)
+        return dropwhile(lambda one: one.number <= beyond, entries)
+
+    def _entries(self, newest_first: bool, beyond: int | None) -> Iterator[Entry]:
         gone = iter(sorted(self.gone, reverse=newest_first))
         next_gone = next(gone, None)
-        for block in reversed(self._index.rows) if newest_first else self._index.rows:
+        for block in self._from(newest_first, beyond):
             lines = self._lines(block).split(b"\n")
             lines.pop()
             for line in reversed(lines) if newest_first else lines:
@@ -274,6 +282,15 @@ class Table:
         if next_gone is not None:
             yield Entry(next_gone, b"")
             yield from (Entry(number, b"") for number in gone)
+
+    def _from(self, newest_first: bool, beyond: int | None) -> Sequence[_Block]:
+        """The blocks of rows, without most that come before `beyond`."""
+        blocks = self._index.rows
+        if newest_first:
+            end = len(blocks) if beyond is None else bisect_right(blocks, beyond, key=_first)
+            return blocks[:end][::-1]
+        start = 0 if beyond is None else max(0, bisect_right(blocks, beyond, key=_first) - 1)
+        return blocks[start:]
 
     def numbers(self) -> Iterator[int]:
         """The numbers of all rows, in the order of their names."""
@@ -293,14 +310,17 @@ class Table:
                     yield name, int(number)
 
 
-def merged(tables: Sequence[Table], *, newest_first: bool = False) -> Iterator[Entry]:
+def merged(
+    tables: Sequence[Table], *, newest_first: bool = False, beyond: int | None = None
+) -> Iterator[Entry]:
     """What several tables say together, by number, with what is gone; `tables` is from the newest
-    to the oldest, and the newest that knows a number is right about it."""
+    to the oldest, and the newest that knows a number is right about it. `beyond` as in
+    `Table.entries`."""
 
     def aged(age: int, table: Table) -> Iterator[tuple[int, int, bytes]]:
         # Negative, so that in both directions the newest comes first among equals.
         age = -age if newest_first else age
-        for number, line in table.entries(newest_first=newest_first):
+        for number, line in table.entries(newest_first=newest_first, beyond=beyond):
             yield number, age, line
 
     streams = [aged(age, table) for age, table in enumerate(tables)]

@@ -207,11 +207,13 @@ class JobTable:
         tags: Iterable[str] = (),
         where: Callable[[Job], bool] | None = None,
         reverse: bool = False,
+        beyond: int | None = None,
     ) -> Iterator[Job]:
         """Jobs in the order they were enqueued, or the newest first; an empty filter lets every
-        job through, and `where` those for which it is true."""
+        job through, and `where` those for which it is true. With `beyond`, only those that come
+        after the one which that event enqueued."""
         states, queues, tags = frozenset(states), frozenset(queues), frozenset(tags)
-        for job in self._in_order(states, reverse):
+        for job in self._in_order(states, reverse, beyond):
             if (
                 (not states or job.state in states)
                 and (not queues or job.spec.queue in queues)
@@ -220,29 +222,38 @@ class JobTable:
             ):
                 yield job
 
-    def _in_order(self, states: frozenset[str], reverse: bool) -> Iterator[Job]:
+    def _in_order(self, states: frozenset[str], reverse: bool, beyond: int | None) -> Iterator[Job]:
         self.load_live()
-        last = None
+        last = beyond
         try:
-            for job in self._merged(states, reverse):
+            for job in self._merged(states, reverse, beyond):
                 last = _order(job)
                 yield job
         except Spoiled:
             self._start_over()
-            for job in sorted(self.rows.values(), key=_order, reverse=reverse):
-                if last is None or (_order(job) < last if reverse else _order(job) > last):
-                    yield job
+            yield from sorted(self._here(states, reverse, last), key=_order, reverse=reverse)
 
-    def _merged(self, states: frozenset[str], reverse: bool) -> Iterator[Job]:
-        here = sorted(self.rows.values(), key=_order, reverse=reverse)
+    def _merged(self, states: frozenset[str], reverse: bool, beyond: int | None) -> Iterator[Job]:
+        here = sorted(self._here(states, reverse, beyond), key=_order, reverse=reverse)
         if self.base is None:
             return iter(here)
         elsewhere = (
             job
-            for job in self.base.finished(states, reverse=reverse)
+            for job in self.base.finished(states, reverse=reverse, beyond=beyond)
             if job.spec.job not in self.rows and job.spec.offset not in self.hidden
         )
         return merge(here, elsewhere, key=_order, reverse=reverse)
+
+    def _here(self, states: frozenset[str], reverse: bool, beyond: int | None) -> Iterator[Job]:
+        """Those in memory, in any order."""
+        rows: Iterable[Job] = self.rows.values()
+        if states:
+            rows = (job for job in rows if job.state in states)
+        if beyond is None:
+            return iter(rows)
+        if reverse:
+            return (job for job in rows if _order(job) < beyond)
+        return (job for job in rows if _order(job) > beyond)
 
 
 def _order(job: Job) -> int:

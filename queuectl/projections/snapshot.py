@@ -143,13 +143,20 @@ class Snapshot:
             for _, job in _rows(block):
                 yield _slim(job)
 
-    def finished(self, states: Collection[str] = (), *, reverse: bool = False) -> Iterator[Job]:
+    def finished(
+        self,
+        states: Collection[str] = (),
+        *,
+        reverse: bool = False,
+        beyond: int | None = None,
+    ) -> Iterator[Job]:
         """The jobs that are over, in the order they were enqueued or the newest first; `states`
-        may leave some out, and need not."""
+        may leave some out, and need not. Those that come after the offset `beyond`, if given."""
         marks = [b'"state":"%s"' % state.encode() for state in states]
         if not self.head.finished:
             return
-        for _, line in tables.merged(self.finished_tables, newest_first=reverse):
+        found = tables.merged(self.finished_tables, newest_first=reverse, beyond=beyond)
+        for _, line in found:
             if line and (not marks or any(mark in line for mark in marks)):
                 yield _rows(line)[0][1]
 

@@ -9,13 +9,18 @@ from typing import Any
 
 import msgspec
 
+from queuectl import instants
+from queuectl.asking import Reasons
 from queuectl.domain import settings as rules
-from queuectl.domain.job import Job
+from queuectl.domain.job import DEAD, Job
 from queuectl.domain.settings import Settings
 from queuectl.events.vocabulary import Event, wire_name
+from queuectl.instants import Instant
+from queuectl.projections.causes import Cause
 from queuectl.projections.runs import Run
-from queuectl.projections.statistics import Histogram
+from queuectl.projections.statistics import Histogram, Statistics
 from queuectl.projections.workers import WorkerRow
+from queuectl.telling.story import because
 
 _SHARES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
@@ -100,6 +105,49 @@ def percentiles(histogram: Histogram) -> dict[str, float]:
     """Durations in seconds."""
     figures = {name: histogram.percentile_ms(share) / 1000 for name, share in _SHARES}
     return {**figures, "max": histogram.max_ms / 1000}
+
+
+def stats_document(done: Statistics, counts: dict[str, int], now: Instant) -> dict[str, Any]:
+    """What a queue has done, in numbers."""
+    uptime_s = instants.between_ms(done.first_at, now) / 1000 if done.first_at else 0.0
+    runs = done.completed + done.failed_runs
+    return {
+        "total_jobs": sum(counts.values()),
+        "completed_jobs": done.completed,
+        "dead_jobs": counts[DEAD],
+        "total_commands": done.runs,
+        "failed_runs": done.failed_runs,
+        "lost_runs": done.lost_runs,
+        "retries": done.retries,
+        "failure_rate": done.failed_runs / runs if runs else 0.0,
+        "uptime": uptime_s,
+        "throughput_per_second": done.completed / uptime_s if uptime_s else 0.0,
+        "average_runtime": done.run.average_ms / 1000,
+        "max_runtime": done.run.max_ms / 1000,
+        "wait_seconds": percentiles(done.wait),
+        "run_seconds": percentiles(done.run),
+    }
+
+
+def reasons_document(found: Reasons, now: Instant) -> dict[str, Any]:
+    """Why a job is as it is."""
+    return {
+        "id": found.id,
+        "state": found.state,
+        "at": now,
+        "causes": [_cause_document(cause, now) for cause in found.causes],
+    }
+
+
+def _cause_document(cause: Cause, now: Instant) -> dict[str, Any]:
+    event = cause.event
+    return {
+        "cause": cause.kind,
+        "event": event.offset if event is not None else None,
+        "at": event.at if event is not None else None,
+        "text": because(cause, now),
+        **cause.details,
+    }
 
 
 def settings_document(settings: Settings) -> dict[str, Any]:

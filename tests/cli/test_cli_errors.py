@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from programs import Shell
 
-from queuectl.cli.parameters import one_of
+from queuectl.bulk import one_of
 from queuectl.domain.fingerprint import fingerprint
 from queuectl.errors import Invalid
 
