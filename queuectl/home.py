@@ -26,6 +26,7 @@ class Home:
         self.payloads = os.path.join(self.root, "payloads")
         self.cursors = os.path.join(self.root, "cursors")
         self.sinks = os.path.join(self.root, "sinks")
+        self.web = os.path.join(self.root, "web")
         self.snapshots = os.path.join(self.root, "snapshots")
         self.past = os.path.join(self.snapshots, "past")
 

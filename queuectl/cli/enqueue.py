@@ -11,11 +11,11 @@ from queuectl.cli import completion
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
+from queuectl.domain.submission import listed
 from queuectl.errors import Invalid
 from queuectl.telling.words import counted, shorten
 
 LINE_BYTES_MAX = 1 << 20
-_DIGITS_MAX = 100
 
 
 class _Enqueue(click.Command):
@@ -171,8 +171,11 @@ def _from_words(
         return [{"argv": list(words)}]
     text = words[0].lstrip()
     if text.startswith(("{", "[")) and len(words) == 1:
+        # A plain command is read without it, and importing it takes 3 ms.
+        from queuectl import strictjson
+
         try:
-            jobs = _objects(_parse(text, ""), "")
+            jobs = listed(strictjson.parse(text))
         except Invalid as error:
             raise Invalid(
                 f"{error}; a command that begins with {text[0]} is given with -c"
@@ -185,18 +188,10 @@ def _from_words(
     return [{"command": words[0]}]
 
 
-def _objects(parsed: Any, where: str) -> list[dict[str, Any]]:
-    jobs = parsed if isinstance(parsed, list) else [parsed]
-    for job in jobs:
-        if not isinstance(job, dict):
-            raise Invalid(f"{where}a job is a JSON object, and this is not one: {job!r:.60}")
-    if not jobs:
-        raise Invalid(f"{where}the list holds no job")
-    return jobs
-
-
 def _read(file: str, origins: list[str]) -> list[dict[str, Any]]:
     """The jobs in a file or pipe; `origins` gets where each of them stood."""
+    from queuectl import strictjson
+
     name = "standard input" if file == "-" else file
     try:
         if file == "-":
@@ -207,7 +202,8 @@ def _read(file: str, origins: list[str]) -> list[dict[str, Any]]:
     except OSError as error:
         raise Invalid(f"{name}: {error.strerror}") from None
     if data.lstrip()[:1] == b"[":
-        jobs = _objects(_parse(_decoded(data, f"{name}: "), f"{name}: "), f"{name}: ")
+        where = f"{name}: "
+        jobs = listed(strictjson.parse(strictjson.decoded(data, where), where), where)
         origins.extend(f"{name}, job {number}: " for number in range(1, len(jobs) + 1))
         return jobs
     jobs = []
@@ -218,57 +214,12 @@ def _read(file: str, origins: list[str]) -> list[dict[str, Any]]:
         where = f"{name}, line {number}: "
         if len(line) > LINE_BYTES_MAX:
             raise Invalid(f"{where}{len(line)} bytes are too long, the limit is {LINE_BYTES_MAX}")
-        text = _decoded(line, where)
+        text = strictjson.decoded(line, where)
         if text.startswith("{"):
-            jobs.extend(_objects(_parse(text, where), where))
+            jobs.extend(listed(strictjson.parse(text, where), where))
         else:
             jobs.append({"command": text})
         origins.append(where)
     if not jobs:
         raise Invalid(f"{name}: it holds no job")
     return jobs
-
-
-def _decoded(data: bytes, where: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise Invalid(f"{where}it is not valid UTF-8 at byte {error.start + 1}") from None
-
-
-def _parse(text: str, where: str) -> Any:
-    # A plain command is read without it, and importing it takes 3 ms.
-    import json
-
-    try:
-        return json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
-            parse_int=_bounded_int,
-        )
-    except json.JSONDecodeError as error:
-        raise Invalid(f"{where}invalid JSON: {error.msg} at character {error.pos + 1}") from None
-    except RecursionError:
-        raise Invalid(f"{where}invalid JSON: it is nested too deeply") from None
-    except ValueError as error:
-        raise Invalid(f"{where}invalid JSON: {error}") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands there twice")
-    return fields
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
-
-
-def _bounded_int(digits: str) -> int:
-    if len(digits) > _DIGITS_MAX:
-        raise ValueError(f"a number of {len(digits)} digits is too large")
-    return int(digits)

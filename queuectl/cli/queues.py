@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import click
 
 from queuectl.cli import completion
@@ -11,6 +9,7 @@ from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App, DefaultGroup
 from queuectl.cli.text import columns
 from queuectl.domain.job import STATES
+from queuectl.telling.documents import queue_documents
 
 
 @click.group(
@@ -38,33 +37,21 @@ Examples:
 def list_queues(app: App, as_json: bool) -> None:
     """List queues, with their jobs by state."""
     with app.open() as opened:
-        state = opened.state
-        counts: dict[str, Counter[str]] = {name: Counter() for name in sorted(state.paused)}
-        for job in opened.jobs():
-            counts.setdefault(job.queue, Counter())[job.state] += 1
+        documents = queue_documents(opened.state)
         if as_json:
             from queuectl.cli.documents import emit
 
-            emit(
-                [
-                    {
-                        "queue": name,
-                        "paused": name in state.paused,
-                        **{each: found[each] for each in STATES},
-                    }
-                    for name, found in sorted(counts.items())
-                ]
-            )
+            emit(documents)
             return
         rows = [
             (
-                name,
-                "paused" if name in state.paused else "open",
-                *(str(found[each]) for each in STATES),
+                document["queue"],
+                "paused" if document["paused"] else "open",
+                *(str(document[state]) for state in STATES),
             )
-            for name, found in sorted(counts.items())
+            for document in documents
         ]
-        click.echo(columns(rows, ("QUEUE", "IS", *(each.upper() for each in STATES))))
+        click.echo(columns(rows, ("QUEUE", "IS", *(state.upper() for state in STATES))))
 
 
 @queue.command(

@@ -51,6 +51,17 @@ FIELDS = (
 )
 
 
+def listed(parsed: Any, where: str = "") -> list[dict[str, Any]]:
+    """The jobs in what was parsed: one, or a list. Raises `Invalid`, beginning with `where`."""
+    jobs = parsed if isinstance(parsed, list) else [parsed]
+    for job in jobs:
+        if not isinstance(job, dict):
+            raise Invalid(f"{where}a job is a JSON object, and this is not one: {job!r:.60}")
+    if not jobs:
+        raise Invalid(f"{where}the list holds no job")
+    return jobs
+
+
 class Submission:
     """Turns fields into jobs, all submitted by the same person at the same moment."""
 

@@ -32,9 +32,9 @@ class JobTable:
         self.rows: dict[str, Job] = {}
         """The jobs in memory; all there are where there is no snapshot."""
         self.base: Snapshot | None = None
-        self.origins: dict[str, str] | None = {}
-        """By id the state in the snapshot of those that were brought; None once the jobs have been
-        counted, because nobody asks for it any more."""
+        self.origins: dict[str, tuple[str, str]] | None = {}
+        """By id the queue and state in the snapshot of those that were brought; None once the jobs
+        have been counted, because nobody asks for it any more."""
         self.hidden: dict[int, int] = {}
         """By the offset that enqueued it a job that was pruned, and when: this snapshot, or one
         that is taken up later, may still have it."""
@@ -86,7 +86,7 @@ class JobTable:
         if id not in self.rows and job.spec.offset not in self.hidden:
             self.rows[id] = job
             if self.origins is not None:
-                self.origins[id] = job.state
+                self.origins[id] = (job.queue, job.state)
 
     def _advance(self, event: v.JobEvent) -> None:
         job = ADVANCE[type(event)](self.rows.get(event.job), event)
@@ -176,7 +176,7 @@ class JobTable:
         job = self.get(name)
         if job is not None:
             return job
-        matches = self._starting_with(name) if name else []
+        matches = self.starting_with(name) if name else []
         if len(matches) == 1 and (job := self.get(matches[0])) is not None:
             return job
         if matches:
@@ -186,7 +186,8 @@ class JobTable:
             )
         raise NotFound(f"there is no job {name!r}{self._close_to(name)}")
 
-    def _starting_with(self, start: str) -> list[str]:
+    def starting_with(self, start: str) -> list[str]:
+        """The ids that start so, in order."""
         self.settle()
         try:
             there = list(self.base.ids(start, self.hidden)) if self.base is not None else []

@@ -17,7 +17,7 @@ from zlib import crc32
 import msgspec
 
 from queuectl import __version__
-from queuectl.domain.job import Job
+from queuectl.domain.job import STATES, Job
 from queuectl.domain.settings import Settings
 from queuectl.engines import tables
 from queuectl.engines.tables import Spoiled, Table
@@ -55,8 +55,8 @@ class Head(msgspec.Struct, kw_only=True, omit_defaults=True):
     """How often the log had been compacted when the fold began that led here."""
     settings: Settings
     paused: list[str]
-    counts: dict[str, int]
-    """Jobs by state."""
+    queues: dict[str, dict[str, int]]
+    """Jobs by queue and state."""
     statistics: LogCompacted
     """As if nothing but this had happened so far."""
     redactions: list[JobRedacting]
@@ -71,6 +71,11 @@ class Head(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The tables of those that are, from the newest to the oldest."""
     lost: int = 0
     """Of one of the past: the last event whose original was not there to be folded in."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Jobs by state."""
+        return {state: sum(one[state] for one in self.queues.values()) for state in STATES}
 
 
 _head_decoder = msgspec.json.Decoder(Head)
@@ -306,7 +311,7 @@ def _write_tables(
         compactions=state.compactions,
         settings=state.settings,
         paused=sorted(state.paused),
-        counts=state.counts,
+        queues=state.queues,
         statistics=state.statistics.summary(),
         redactions=state.redactions,
         redacting=sorted(state.redacting),

@@ -62,7 +62,9 @@ class State:
         self.redacted = 0
         """… and the last event that says that one is."""
         self._counts: dict[str, int] = {}
-        """Kept up once it holds something, and what workers hold with it."""
+        """Kept up once it holds something, and what workers hold with it …"""
+        self._queues: dict[str, dict[str, int]] = {}
+        """… and the same by queue."""
         self._ready: ReadyIndex | None = None
         if base is not None:
             self._begin_at(base)
@@ -141,6 +143,15 @@ class State:
         self._take_stock()
         return self._counts
 
+    @property
+    def queues(self) -> dict[str, dict[str, int]]:
+        """Jobs by queue and state; of each queue that has jobs or is paused."""
+        self._take_stock()
+        known = {name: counts for name, counts in self._queues.items() if any(counts.values())}
+        for name in self.paused - known.keys():
+            known[name] = dict.fromkeys(STATES, 0)
+        return known
+
     def load_live(self) -> None:
         """Have every job in memory that is not over."""
         self._take_stock()
@@ -156,16 +167,27 @@ class State:
         for id in jobs.base.head.held if jobs.base is not None else ():
             jobs.get(id)
         counts = dict.fromkeys(STATES, 0)
+        self._queues.clear()
         if jobs.base is not None:
             counts |= jobs.base.head.counts
-            for state in (jobs.origins or {}).values():
+            for queue, by_state in jobs.base.head.queues.items():
+                self._queues[queue] = dict(by_state)
+            for queue, state in (jobs.origins or {}).values():
                 counts[state] -= 1
+                self._queues[queue][state] -= 1
         for job in jobs.rows.values():
             counts[job.state] += 1
+            self._queue_of(job)[job.state] += 1
             if job.held:
                 self._workers.holds(job)
         jobs.origins = None
         self._counts = counts
+
+    def _queue_of(self, job: Job) -> dict[str, int]:
+        found = self._queues.get(job.queue)
+        if found is None:
+            found = self._queues[job.queue] = dict.fromkeys(STATES, 0)
+        return found
 
     def evict(self, base: Snapshot) -> None:
         """Leave the jobs that are over to a newer snapshot."""
@@ -240,6 +262,13 @@ class State:
                     rows[id] = after
             if counted:
                 self._index(id, before, after, event)
+                one = job if after is None else after
+                if one is not None:
+                    queue = self._queue_of(one)
+                    if before:
+                        queue[before] -= 1
+                    if after is not None:
+                        queue[after.state] += 1
         self._workers.heard(spoke)
         if event is not None:
             statistics.reached(events[0].at, event.at)

@@ -67,7 +67,8 @@ class OutputReader:
         self._host = host
         self._path = home.output_file(job, token, stream)
         self._fd = -1
-        self._position = 0
+        self.position = 0
+        """The byte that is read next."""
 
     def read(self, size: int = 1 << 16) -> bytes:
         """The next bytes; empty when there are none (yet)."""
@@ -76,12 +77,16 @@ class OutputReader:
                 self._fd = self._host.open(self._path, os.O_RDONLY)
             except FileNotFoundError:
                 return b""
-        piece = self._host.read_at(self._fd, size, self._position)
-        self._position += len(piece)
+        piece = self._host.read_at(self._fd, size, self.position)
+        self.position += len(piece)
         return piece
 
     def exists(self) -> bool:
         return self._host.exists(self._path)
+
+    def size(self) -> int:
+        """Bytes so far."""
+        return self._host.file_size(self._path)
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -18,6 +18,7 @@ from queuectl.events.vocabulary import Event, wire_name
 from queuectl.instants import Instant
 from queuectl.projections.causes import Cause
 from queuectl.projections.runs import Run
+from queuectl.projections.state import State
 from queuectl.projections.statistics import Histogram, Statistics
 from queuectl.projections.workers import WorkerRow
 from queuectl.telling.story import because
@@ -99,6 +100,14 @@ def worker_document(row: WorkerRow, *, alive: bool | None) -> dict[str, Any]:
         "jobs": [job.id for job in row.holding.values()],
         "current_job": next((job.id for job in row.holding.values()), None),
     }
+
+
+def queue_documents(state: State) -> list[dict[str, Any]]:
+    """All queues by name, with their jobs by state."""
+    return [
+        {"queue": name, "paused": name in state.paused, **counts}
+        for name, counts in sorted(state.queues.items())
+    ]
 
 
 def percentiles(histogram: Histogram) -> dict[str, float]:

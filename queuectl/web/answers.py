@@ -1,12 +1,13 @@
-"""Documents as answers."""
+"""Documents and plain pages as answers."""
 
 from __future__ import annotations
 
 import json
+from html import escape
 from typing import Any
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 
 def encoded(document: Any) -> bytes:
@@ -21,3 +22,15 @@ def encoded(document: Any) -> bytes:
 def answer(document: Any, status: int = 200) -> Response:
     """A document, whole."""
     return Response(encoded(document), status, media_type="application/json")
+
+
+def page(title: str, body: str, status: int = 200, *, refresh: str = "") -> Response:
+    """A page that needs nothing else; `body` is HTML."""
+    then = f'<meta http-equiv="refresh" content="0; url={escape(refresh)}">' if refresh else ""
+    return HTMLResponse(
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><meta name="color-scheme"'
+        f' content="light dark">{then}<title>{escape(title)} · queuectl</title>'
+        f"<main><h1>{escape(title)}</h1>{body}</main></html>",
+        status,
+    )

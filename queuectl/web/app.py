@@ -6,28 +6,41 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from queuectl.errors import QueuectlError
-from queuectl.web import pages, problems
-from queuectl.web.api import jobs
-from queuectl.web.guard import Guard
+from queuectl.web import health, pages, problems
+from queuectl.web.answers import answer
+from queuectl.web.api.openapi import OPERATIONS, document
+from queuectl.web.api.operation import BODY_BYTES_MAX, PREFIX, Site
+from queuectl.web.guard import Guard, Rules
+from queuectl.web.live import Live
+from queuectl.web.login import Login
 from queuectl.web.served import Served
 
 
-async def _healthz(request: Request) -> PlainTextResponse:
-    return PlainTextResponse("ok\n")
+def create_app(served: Served, live: Live, rules: Rules) -> Starlette:
+    """The application that serves a queue to those whom the rules let in."""
+    site = Site(served, live)
+    described = answer(document())
 
+    async def openapi(request: Request) -> Response:
+        return described
 
-def create_app(served: Served, hosts: frozenset[str]) -> Starlette:
-    """The application that serves a queue under these names."""
     return Starlette(
-        routes=[Route("/healthz", _healthz), *jobs.routes(served), *pages.routes(served)],
-        middleware=[Middleware(Guard, hosts=hosts)],
+        routes=[
+            *health.routes(served, live),
+            *Login(rules.tokens, rules.sessions).routes(),
+            Route(f"{PREFIX}/openapi.json", openapi),
+            *(operation.route(site) for operation in OPERATIONS),
+            *pages.routes(served),
+        ],
+        middleware=[Middleware(Guard, rules=rules)],
         exception_handlers={
             QueuectlError: problems.of_error,
             HTTPException: problems.of_http,
             Exception: problems.of_defect,
         },
+        max_body_size=BODY_BYTES_MAX,
     )

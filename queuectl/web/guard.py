@@ -1,16 +1,30 @@
-"""What every request has to pass, and what every answer says to browsers."""
+"""What every request has to pass before anything answers it, and what every answer says to
+browsers. Pure ASGI, so that what is streamed goes through as it comes."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from queuectl.web.access import ADMIN, Visitor
+from queuectl.web.access import ADMIN, SUBMITTER, VIEWER, Sessions, Tokens, Visitor
+from queuectl.web.login import cookie_name
 from queuectl.web.problems import problem
 
-_SAFE = ("GET", "HEAD", "OPTIONS")
+SEND_S = 30.0
+"""How long a client may take no byte of what it asked for …"""
+RECEIVE_S = 30.0
+"""… and send none of what it began to."""
+_SAFE = ("GET", "HEAD")
+_OPEN = ("/healthz", "/readyz", "/login", "/logout")
+_OPEN_BELOW = ("/login/", "/static/")
 _HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -26,12 +40,26 @@ _HEADERS = {
 }
 
 
-class Guard:
-    """Pure ASGI, so that what is streamed goes through as it comes."""
+class Rules(NamedTuple):
+    """Who is let in."""
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+    hosts: frozenset[str]
+    """The names it is served under, in lower case: another one means that a name of somebody else
+    leads here, by which their pages would be ours."""
+    tokens: Tokens
+    sessions: Sessions
+    open: bool = False
+    """Everybody who reaches it may do everything."""
+    read_only: bool = False
+    """Nobody may do more than see."""
+
+
+class Guard:
+    """Stands before the application."""
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app = app
-        self._hosts = hosts
+        self._rules = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,22 +71,103 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-            await send(message)
+            async with asyncio.timeout(SEND_S):
+                await send(message)
 
-        refusal = self._refusal(scope)
-        if refusal:
-            await problem(HTTPStatus.FORBIDDEN, refusal)(scope, receive, sending)
-            return
-        scope["queuectl.visitor"] = Visitor("", ADMIN)
-        await self._app(scope, receive, sending)
+        has_more = True
 
-    def _refusal(self, scope: Scope) -> str:
-        """Why the request is refused; empty where it is not."""
-        headers = Headers(scope=scope)
-        host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-        if host not in self._hosts:
-            return f"host {host!r:.80} is not served here"
-        site = headers.get("sec-fetch-site", "none")
-        if site not in ("same-origin", "none") and scope["method"] not in _SAFE:
-            return "asked for by another site"
+        async def receiving() -> Message:
+            nonlocal has_more
+            if not has_more:
+                return await receive()
+            try:
+                async with asyncio.timeout(RECEIVE_S):
+                    message = await receive()
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            has_more = message.get("more_body", False)
+            return message
+
+        refused = self._refusal(HTTPConnection(scope))
+        await (refused or self._app)(scope, receiving, sending)
+
+    def _refusal(self, asked: HTTPConnection) -> Response | None:
+        """The answer to a request that goes no further; None where it may, and then the scope says
+        who asks."""
+        scope, headers = asked.scope, asked.headers
+        path: str = scope["path"]
+        host = headers.get("host", "")
+        if _name(host) not in self._rules.hosts:
+            return problem(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                f"{host!r:.80} is not a name that this is served under: --allow-host adds one",
+            )
+        is_safe = scope["method"] in _SAFE
+        if _is_foreign(headers, host, is_safe):
+            return problem(HTTPStatus.FORBIDDEN, "this was asked for by a page of another site")
+        try:
+            visitor = self._visitor(asked, is_safe)
+        except PermissionError as error:
+            return _unknown(str(error))
+        if visitor is not None and self._rules.read_only:
+            visitor = visitor._replace(role=VIEWER)
+        scope["queuectl.visitor"] = visitor
+        if path in _OPEN or path.startswith(_OPEN_BELOW):
+            return None
+        if visitor is None:
+            if is_safe and "text/html" in headers.get("accept", ""):
+                return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+            return _unknown("say who you are: by a token, or the link that queuectl web prints")
+        return None if visitor.may(VIEWER if is_safe else SUBMITTER) else not_for(visitor)
+
+    def _visitor(self, asked: HTTPConnection, is_safe: bool) -> Visitor | None:
+        """Raises `PermissionError` where somebody claims to be one they are not."""
+        given = asked.headers.get("authorization")
+        if given is not None:
+            kind, _, made = given.partition(" ")
+            visitor = self._rules.tokens.find(made.strip())
+            if kind.lower() != "bearer" or visitor is None:
+                raise PermissionError("this token is not known")
+            return visitor
+        if self._rules.open:
+            return Visitor("", ADMIN)
+        made = asked.cookies.get(cookie_name(asked), "")
+        visitor = self._rules.sessions.find(made) if made else None
+        if visitor is not None and not is_safe and not _says_where_from(asked.headers):
+            # Every browser says it; and only browsers have cookies.
+            raise PermissionError("a cookie alone is not enough to change anything: send a token")
+        return visitor
+
+
+def not_for(visitor: Visitor) -> Response:
+    """Somebody known, who may not."""
+    return problem(HTTPStatus.FORBIDDEN, f"this is not for the role {visitor.role}")
+
+
+def _unknown(why: str) -> Response:
+    answer = problem(HTTPStatus.UNAUTHORIZED, why)
+    answer.headers["www-authenticate"] = "Bearer"
+    return answer
+
+
+def _name(host: str) -> str:
+    """A host without its port, in lower case; empty for what is none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
         return ""
+
+
+def _says_where_from(headers: Mapping[str, str]) -> bool:
+    return "sec-fetch-site" in headers or "origin" in headers
+
+
+def _is_foreign(headers: Headers, host: str, is_safe: bool) -> bool:
+    """Whether a page of another site has made a browser ask: another port is another site, too."""
+    site = headers.get("sec-fetch-site")
+    if site is not None and site not in ("same-origin", "none"):
+        # Following a link to here is all that others may have people do.
+        follows = headers.get("sec-fetch-mode") == "navigate"
+        return not (is_safe and follows and headers.get("sec-fetch-dest") == "document")
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()

@@ -13,6 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     **dict.fromkeys(["errors", "instants", "quantities", "ids", "host", "home", "suggestion"], 0),
     "processes": 0,
+    "strictjson": 0,
     "spawning": 0,
     "beside": 0,
     "waiting": 0,
@@ -37,6 +38,7 @@ STARTED_BY_CLI = {"ship", "web"}
 no other command pays for it."""
 GROUND = {
     "processes",
+    "strictjson",
     "spawning",
     "beside",
     "waiting",
