@@ -165,6 +165,14 @@ class Shell:
 
     def start(self, *words: str, **env: str) -> Background:
         """A program in the background."""
+        return self._start((*PROGRAM, *words), env)
+
+    def start_changed(self, code: str, *words: str) -> Background:
+        """The same, once `code` has changed something of it."""
+        script = f"import sys\n{code}\nfrom queuectl.cli import run\nsys.exit(run(sys.argv[1:]))"
+        return self._start((sys.executable, "-W", "error", "-c", script, *words), {})
+
+    def _start(self, words: tuple[str, ...], env: dict[str, str]) -> Background:
         number = len(self._started)
         process = Background(self, words, env, self.directory / f".background-{number}")
         self._started.append(process)
@@ -196,7 +204,7 @@ class Background:
         self._out, self._err = notes.with_suffix(".out"), notes.with_suffix(".err")
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [*PROGRAM, *words],
+                words,
                 cwd=shell.directory,
                 env=shell.environment(env),
                 stdin=subprocess.DEVNULL,

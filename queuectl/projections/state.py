@@ -261,14 +261,9 @@ class State:
                 else:
                     rows[id] = after
             if counted:
+                if job is not None:
+                    self._discount(job, before)
                 self._index(id, before, after, event)
-                one = job if after is None else after
-                if one is not None:
-                    queue = self._queue_of(one)
-                    if before:
-                        queue[before] -= 1
-                    if after is not None:
-                        queue[after.state] += 1
         self._workers.heard(spoke)
         if event is not None:
             statistics.reached(events[0].at, event.at)
@@ -293,15 +288,19 @@ class State:
             raise Compacted("events were taken out of the log after this reading of it began")
         self.statistics.count(event)
 
+    def _discount(self, job: Job, state: str) -> None:
+        """It is no longer in that state."""
+        self._counts[state] -= 1
+        self._queue_of(job)[state] -= 1
+
     def _index(self, id: str, before: str, job: Job | None, event: v.Event) -> None:
         """Follow one event in the indexes; `before` is empty for a job that is new."""
         ready = self._ready
-        if before:
-            self._counts[before] -= 1
-            if ready is not None and before in WAITING:
-                ready.remove(id)
+        if ready is not None and before in WAITING:
+            ready.remove(id)
         if job is not None:
             self._counts[job.state] += 1
+            self._queue_of(job)[job.state] += 1
             if job.state in WAITING:
                 if ready is not None:
                     ready.add(job)

@@ -22,6 +22,8 @@ SEND_S = 30.0
 """How long a client may take no byte of what it asked for …"""
 RECEIVE_S = 30.0
 """… and send none of what it began to."""
+TARGET_BYTES_MAX = 8 << 10
+HEAD_BYTES_MAX = 16 << 10
 _SAFE = ("GET", "HEAD")
 _OPEN = ("/healthz", "/readyz", "/login", "/logout")
 _OPEN_BELOW = ("/login/", "/static/")
@@ -96,6 +98,10 @@ class Guard:
         who asks."""
         scope, headers = asked.scope, asked.headers
         path: str = scope["path"]
+        if len(scope["raw_path"]) + len(scope["query_string"]) > TARGET_BYTES_MAX:
+            return problem(HTTPStatus.REQUEST_URI_TOO_LONG, "the URL is too long")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES_MAX:
+            return problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long")
         host = headers.get("host", "")
         if _name(host) not in self._rules.hosts:
             return problem(

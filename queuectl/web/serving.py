@@ -16,10 +16,9 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from queuectl.errors import QueuectlError
-from queuectl.web.guard import SEND_S
+from queuectl.web.guard import HEAD_BYTES_MAX, SEND_S
 from queuectl.web.live import Live
 
-_HEAD_BYTES_MAX = 16 << 10
 _HEAD_S = 20.0
 """How long a client may take to say what it wants."""
 _CONNECTIONS_MAX = 500
@@ -64,7 +63,7 @@ def serve(app: Starlette, live: Live, bound: socket.socket) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=_HEAD_BYTES_MAX,
+        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         limit_concurrency=_CONNECTIONS_MAX,
         timeout_graceful_shutdown=_GRACE_S,
     )

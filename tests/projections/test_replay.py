@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from hosts import SteadyHost
@@ -41,6 +42,12 @@ def figures(state: State, now: str) -> dict[str, Any]:
         "settings": state.settings,
         "paused": state.paused,
         "counts": dict(state.counts),
+        "queues": state.queues,
+        "pages": [
+            [job.id for job in state.jobs.select(reverse=reverse, beyond=offset)]
+            for reverse in (True, False)
+            for offset in (0, state.offset // 3, state.offset // 2, state.offset + 1)
+        ],
         "due": [job.id for job in ready.due(now, 100, None, state.paused)],
         "next": ready.next_at(now),
         "workers": {
@@ -173,6 +180,14 @@ class TwoQueuesOnOneLog(RuleBasedStateMachine):
         state = self.queues[0].state
         states = [job.state for job in state.jobs.rows.values()]
         assert state.counts == {name: states.count(name) for name in STATES}
+        queues = Counter((job.queue, job.state) for job in state.jobs.rows.values())
+        told = {
+            (queue, name): count
+            for queue, counts in state.queues.items()
+            for name, count in counts.items()
+            if count
+        }
+        assert told == queues
         assert all(
             job.state in (PROCESSING, CANCELLED) if job.held else job.state != PROCESSING
             for job in state.jobs.rows.values()
