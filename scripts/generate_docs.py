@@ -1,5 +1,5 @@
-"""Writes what is made from the code: `events.md`, `events.schema.json`, `tables.md` and `cli.md` in
-`docs/`.
+"""Writes what is made from the code: `events.md`, `events.schema.json`, `tables.md`, `cli.md` and
+`openapi.json` in `docs/`.
 
     python scripts/generate_docs.py           writes them
     python scripts/generate_docs.py --check   exits 1, naming them, if they are stale
@@ -29,6 +29,7 @@ from queuectl import errors  # noqa: E402
 from queuectl.domain import settings  # noqa: E402
 from queuectl.events import codec, schema, vocabulary  # noqa: E402
 from queuectl.projections import runs  # noqa: E402
+from queuectl.web.api import openapi  # noqa: E402
 
 WIDTH = 88
 _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "true or false"}
@@ -63,6 +64,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "docs/events.schema.json", json.dumps(schema.json_schema(), indent=2) + "\n"
     yield "docs/tables.md", tables_page()
     yield "docs/cli.md", cli_page()
+    yield "docs/openapi.json", json.dumps(openapi.document(), indent=2) + "\n"
 
 
 # ---- the vocabulary
