@@ -17,6 +17,7 @@ from bench import (
     folding,
     report,
     scale,
+    serving,
     shipping,
     waking,
 )
@@ -33,6 +34,7 @@ _ROWS = [
     *compacting.ROWS,
     *exporting.ROWS,
     *shipping.ROWS,
+    *serving.ROWS,
 ]
 _PAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
 

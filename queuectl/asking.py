@@ -12,6 +12,14 @@ from queuectl.projections.causes import Cause, Now, causes
 from queuectl.queueview import View
 
 
+def id_of(view: View, name: str) -> str:
+    """The id that a name stands for; the name itself where there is no such job any more."""
+    try:
+        return view.get(name).id
+    except NotFound:
+        return name
+
+
 class Reasons(NamedTuple):
     """Why a job is as it is."""
 

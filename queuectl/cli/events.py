@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, TypeVar, get_args
 
 import click
 
+from queuectl.asking import id_of
 from queuectl.cli import completion
 from queuectl.cli.documents import emit, emit_lines
 from queuectl.cli.moments import MOMENT
-from queuectl.cli.parameters import id_of, json_option, jsonl_option, pass_app
+from queuectl.cli.parameters import json_option, jsonl_option, pass_app
 from queuectl.cli.root import App
 from queuectl.errors import Invalid
 from queuectl.events.vocabulary import AnyEvent, Event, wire_name

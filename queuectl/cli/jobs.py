@@ -8,13 +8,13 @@ import click
 from msgspec.structs import replace
 
 from queuectl import instants
+from queuectl.asking import id_of
 from queuectl.cli import completion
 from queuectl.cli.documents import emit, emit_lines
 from queuectl.cli.moments import at_option, look
 from queuectl.cli.parameters import (
     STATE,
     filters,
-    id_of,
     json_option,
     jsonl_option,
     limit_option,

@@ -12,7 +12,7 @@ import click
 from queuectl.cli import completion
 from queuectl.cli.root import App
 from queuectl.domain.job import STATES, Job
-from queuectl.errors import Invalid, NotFound, PartlyDone, QueuectlError
+from queuectl.errors import Invalid, PartlyDone, QueuectlError
 from queuectl.quantities import parse_duration_ms, parse_size
 from queuectl.suggestion import did_you_mean
 from queuectl.telling.words import counted, printable
@@ -143,14 +143,6 @@ def bulk(command: F) -> F:
     ):
         command = option(command)
     return command
-
-
-def id_of(queue: Any, name: str) -> str:
-    """The id that a name stands for; the name itself where there is no such job any more."""
-    try:
-        return str(queue.get(name).id)
-    except NotFound:
-        return name
 
 
 def confirm(app: App, verb: str, ids: list[str], *, named: bool, yes: bool, dry_run: bool) -> bool:

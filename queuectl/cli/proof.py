@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from queuectl.asking import id_of
 from queuectl.cli import anchors as given_anchors
 from queuectl.cli import completion
 from queuectl.cli.anchors import anchor_option
 from queuectl.cli.documents import emit
-from queuectl.cli.parameters import id_of, json_option, pass_app
+from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
 from queuectl.errors import Disproved, Invalid, NotFound, PartlyDone

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from queuectl.errors import QueuectlError
+from queuectl.errors import Invalid, QueuectlError
 from queuectl.web.guard import HEAD_BYTES_MAX, SEND_S
 from queuectl.web.live import Live
 
@@ -33,6 +33,8 @@ def bind(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
         raise QueuectlError(f"--host {host}: {error.strerror}") from None
+    except UnicodeError:
+        raise Invalid(f"--host {host:.60}: it is no name of a machine") from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -155,6 +155,7 @@ class Stream:
                 yield {**json.loads(message["data"]), "id": message.get("id")}
 
     def close(self) -> None:
+        self.answer.close()
         self._connection.close()
 
 

@@ -75,7 +75,7 @@ def test_an_id_can_be_used_once(web: Web) -> None:
         (b"[" * 100_000, "nested too deeply"),
         (b"[]", "holds no job"),
         (b"null", "a job is a JSON object"),
-        (b'{"commnad": "true"}', "did you mean command?"),
+        (b'{"commnad": "true"}', "did you mean 'command'?"),
         (b'{"command": "true", "state": "completed"}', "unknown field"),
         (b'{"command": 7}', "command"),
         (b'{"id": "../x", "command": "true"}', "id: "),
@@ -101,7 +101,7 @@ def test_only_json_is_understood(shared: Web) -> None:
 @pytest.mark.parametrize(
     ("path", "wrong"),
     [
-        ("/jobs?stat=dead", "did you mean state?"),
+        ("/jobs?stat=dead", "did you mean 'state'?"),
         ("/jobs?state=deed", "Invalid enum value"),
         ("/jobs?limit=0", "limit: "),
         ("/jobs?limit=x", "limit: "),
@@ -111,7 +111,7 @@ def test_only_json_is_understood(shared: Web) -> None:
         ("/jobs?at=never", "at: "),
         ("/jobs?at=99999", "has not happened yet"),
         ("/jobs/good/why?x=1", "there is no parameter 'x'"),
-        ("/events?type=job.deed", "did you mean job.dead?"),
+        ("/events?type=job.deed", "did you mean 'job.dead'?"),
         ("/jobs/good/output?attempt=1&token=3", "give one of them"),
     ],
 )
@@ -168,8 +168,8 @@ def test_a_list_has_what_was_asked_for(shared: Web, query: str, expected: list[s
 
 def test_jobs_are_found_by_the_kind_of_their_failure(shared: Web) -> None:
     (group,) = shared.shell.ok("errors", "--json").json["groups"]
-    assert ids_of(shared.get(f"/jobs?error={group['fingerprint'][:6]}")) == ["bad"]
-    assert shared.ask("GET", "/api/v1/jobs?error=zzz").status == 404
+    assert ids_of(shared.get(f"/jobs?error={group['id'][:6]}")) == ["bad"]
+    assert ids_of(shared.get("/jobs?error=zzz")) == []
 
 
 def test_pages_together_have_every_job_once(web: Web) -> None:
@@ -290,8 +290,10 @@ def test_many_are_changed_as_they_were_counted(web: Web) -> None:
     assert done == {"changed": would, "refused": [], "would": []}
     some = web.post("/jobs/cancel", {"ids": ["d0", "d1"]})
     assert some["changed"] == ["d0", "d1"]
-    mixed = web.post("/jobs/cancel", {"ids": ["d1", "d2"]})
-    assert mixed["changed"] == ["d2"] and mixed["refused"][0]["id"] == "d1"
+    web.post("/jobs", {"id": "done", "command": "true", "priority": 9})
+    web.shell.drain("--limit", "1")
+    mixed = web.post("/jobs/cancel", {"ids": ["done", "d2"]})
+    assert mixed["changed"] == ["d2"] and mixed["refused"][0]["id"] == "done"
     for nothing in ({}, {"reason": "x"}):
         assert web.ask("POST", "/api/v1/jobs/purge", nothing).status == 400
     assert web.ask("POST", "/api/v1/jobs/purge", {"all": True, "really": True}).status == 400
@@ -353,7 +355,7 @@ def test_a_port_in_use_is_said_in_one_line(shared: Web) -> None:
 @pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.7", "x" * 300])
 def test_an_address_that_is_not_here_is_said_in_one_line(shell: Shell, host: str) -> None:
     answer = shell("web", "--host", host)
-    assert answer.code == 1
+    assert answer.code == (1 if len(host) < 300 else 2)
     assert answer.err.count("\n") == 1 and "defect" not in answer.err
 
 
@@ -368,7 +370,7 @@ def test_tokens_are_listed_without_what_they_are(shell: Shell) -> None:
     assert shell("web", "token", "add", "ada", "--role", "admin").code == 4
     assert shell("web", "token", "add", "a b", "--role", "admin").code == 2
     assert shell("web", "token", "add", "bob", "--role", "king").code == 2
-    assert "did you mean ada?" in shell("web", "token", "remove", "adda").err
+    assert "did you mean 'ada'?" in shell("web", "token", "remove", "adda").err
     assert shell("web", "link").code == 3, "nothing was ever served"
     (shell.data / "web" / "access.json").write_text('{"tokens": 7}')
     broken = shell("web", "token")

@@ -118,7 +118,6 @@ def test_viewers_are_counted_and_forgotten(web: Web) -> None:
     streams = [web.stream("/api/v1/events", **SSE) for _ in range(3)]
     eventually(lambda: viewers(3))
     for stream in streams:
-        stream.answer.close()
         stream.close()
     # That one is gone is noticed when there is something to tell.
     web.shell.add("true")
@@ -135,6 +134,7 @@ def test_being_asked_to_stop_ends_streams_well(web: Web, number: int) -> None:
     assert next(lines).startswith(b"retry: ")
     web.running.signal(number)
     assert list(lines)[1:] == [], "the answer came to its end"
+    stream.close()
     answer = web.running.ended()
     assert answer.code == 0
     assert answer.err.count("\n") == 1, "nothing but where it serves"
@@ -149,6 +149,7 @@ def test_who_was_cut_off_by_a_kill_goes_on_with_the_next_server(web: Web) -> Non
         while stream.answer.read(1):
             pass
         raise ConnectionError("it ended")
+    stream.close()
     web.shell.add("--id", "b", "true")
     again = Web(web.shell)
     again.token = web.token

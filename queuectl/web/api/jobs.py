@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from queuectl import asking, instants
-from queuectl.bulk import failing_so
+from queuectl.domain.fingerprint import of_job
 from queuectl.domain.job import Job
 from queuectl.errors import Invalid
 from queuectl.queueview import QueueView, View
@@ -57,13 +57,12 @@ async def show_many(call: Call[ListQuery, None]) -> Response:
 
     def look(view: View) -> dict[str, Any]:
         until_s = monotonic_s() + _LOOK_S
-        fails = failing_so(view, query.error)
         found = asking.page(
             view,
             query.limit,
             lambda: monotonic_s() < until_s,
             states=query.state,
-            where=lambda job: where(job) and (fails is None or fails(job)),
+            where=where,
             beyond=beyond,
         )
         return {
@@ -81,12 +80,13 @@ def wanted(query: ListQuery) -> Callable[[Job], bool]:
 
     def where(job: Job) -> bool:
         spec = job.spec
-        return (
+        return bool(
             (not queues or spec.queue in queues)
             and (not tags or tags.issubset(spec.tags or ()))
             and (not text or text in spec.command.casefold() or text in spec.job.casefold())
             and since <= spec.at
             and (not until or spec.at < until)
+            and (not query.error or (job.error and of_job(job).id.startswith(query.error)))
         )
 
     return where
@@ -130,17 +130,15 @@ async def show(call: Call[AsOf, None]) -> Response:
 async def history(call: Call[Query, None]) -> Response:
     """A purged job has its history, too; it is named by its whole id."""
     name = call.named()
-    known = await call.served.read(lambda view: view.state.jobs.began(name))
-    id = name if known else None
+    id = await call.served.read(lambda view: asking.id_of(view, name))
 
     def look(view: QueueView) -> list[dict[str, Any]]:
-        return [event_document(event) for event in view.history(id or name)]
+        return [event_document(event) for event in view.history(id)]
 
     events = await call.served.search(look)
     if not events:
-        id = await call.served.read(lambda view: view.get(name).id)
-        events = await call.served.search(look)
-    return answer({"id": id or name, "events": events})
+        await call.served.read(lambda view: view.get(name))
+    return answer({"id": id, "events": events})
 
 
 async def why(call: Call[AsOf, None]) -> Response:

@@ -1,0 +1,187 @@
+"""The web server: what a look costs with a long history, how soon an append is seen, and what many
+viewers cost the workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+
+from bench import history
+from bench.measure import Pair, Result, Row, Run, alternate, queuectl, seconds
+from queuectl import Queue
+
+_PATHS = ("/", "/api/v1/status", "/api/v1/queues", "/api/v1/jobs", "/api/v1/jobs?state=dead")
+_VIEWERS = 200
+_EVENTS_A_SECOND = 100
+
+
+@contextmanager
+def _server(root: str) -> Iterator[int]:
+    """Its port, for as long as it runs."""
+    process = subprocess.Popen(
+        queuectl("--data", root, "web", "--port", "0", "--no-token"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline().rstrip(b"/\n").rpartition(b":")[2])
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _get(port: int, path: str) -> bytes:
+    connection = HTTPConnection("127.0.0.1", port)
+    connection.request("GET", path)
+    body = connection.getresponse().read()
+    connection.close()
+    return body
+
+
+def _look_ms(port: int) -> float:
+    return 1000 * seconds(lambda: [_get(port, path) for path in _PATHS])
+
+
+def _overview(run: Run) -> Result:
+    finished, waiting = run.times(1_000_000, 50_000), run.times(100_000, 10_000)
+    big = os.path.join(run.place, f"served-{finished}-{waiting}")
+    if not os.path.exists(big):
+        history.make(big, int(finished * 3.21), waiting=waiting)
+        with Queue(big, create=False) as queue:
+            queue.catch_up(sparing=True)
+            queue.keep_snapshot()
+    empty = run.fresh("served-empty")
+    with _server(big) as full, _server(empty) as bare:
+        for port in (full, bare):
+            _look_ms(port)
+        pairs = alternate(run.times(21, 5), lambda: _look_ms(full), lambda: _look_ms(bare))
+        counts = json.loads(_get(full, "/api/v1/status"))["jobs"]
+    waits = sum(counts[state] for state in ("pending", "failed", "processing"))
+    return Result(pairs, f"{sum(counts.values()) - waits:,} finished jobs, {waits:,} others")
+
+
+@contextmanager
+def _stream(port: int) -> Iterator[socket.socket]:
+    """A viewer, once it has heard the first words."""
+    plug = socket.create_connection(("127.0.0.1", port))
+    plug.sendall(
+        b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+    )
+    plug.recv(65536)
+    try:
+        yield plug
+    finally:
+        plug.close()
+
+
+def _visible(run: Run) -> Result:
+    root = run.fresh("visible")
+    pairs = []
+    with Queue(root) as queue, _server(root) as port, _stream(port) as plug:
+        for _ in range(run.times(101, 11)):
+            # Apart from each other, so that none waits to be told together with the one before.
+            time.sleep(0.25)
+            job = queue.enqueue("true")
+            stored_s = time.perf_counter()
+            heard = b""
+            while job.id.encode() not in heard:
+                heard += plug.recv(65536)
+            pairs.append(Pair(1000 * (time.perf_counter() - stored_s), 100.0))
+    figures = sorted(pair.ours for pair in pairs)
+    p95 = figures[len(figures) * 95 // 100]
+    return Result(pairs, f"p50 of {len(figures)}; p95 {p95:.1f} ms; the goal is for our own figure")
+
+
+_VIEWING = """
+import selectors, socket, sys
+waiting = selectors.DefaultSelector()
+for _ in range(int(sys.argv[2])):
+    plug = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    plug.sendall(b"GET /api/v1/events HTTP/1.1\\r\\nHost: localhost\\r\\n"
+                 b"Accept: text/event-stream\\r\\n\\r\\n")
+    waiting.register(plug, selectors.EVENT_READ)
+print("up", flush=True)
+while True:
+    for key, _ in waiting.select():
+        if not key.fileobj.recv(65536):
+            sys.exit()
+"""
+
+
+@contextmanager
+def _viewers(port: int) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _VIEWING, str(port), str(_VIEWERS)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _drain(root: str, jobs: int) -> float:
+    """Jobs a second of a worker that is given some hundred events a second to write: each job makes
+    three, and takes so long that two slots write no more."""
+    pause_s = 2 * 3 / _EVENTS_A_SECOND
+    with Queue(root) as queue:
+        queue.enqueue_all([{"command": f"exec sleep {pause_s:.3f}"}] * jobs)
+    command = queuectl("--data", root, "worker", "start", "-c", "2", "--burst")
+    took_s = seconds(lambda: subprocess.run(command, stderr=subprocess.DEVNULL, check=True))
+    return jobs / took_s
+
+
+def _watched(run: Run) -> Result:
+    jobs = run.times(600, 60)
+    root = run.fresh("watched")
+    Queue(root).close()
+    with _server(root) as port:
+
+        def ours() -> float:
+            with _viewers(port):
+                return _drain(root, jobs)
+
+        pairs = alternate(run.times(7, 2), ours, lambda: _drain(root, jobs))
+    return Result(pairs, f"{_VIEWERS} viewers of {_EVENTS_A_SECOND} events a second")
+
+
+ROWS = [
+    Row(
+        "web-look",
+        "web server: overview, status, queues and two lists, 1,000,000 finished jobs and 100,000"
+        " others",
+        "the same on an empty queue",
+        "ms",
+        3.0,
+        False,
+        _overview,
+    ),
+    Row(
+        "web-visible",
+        "web server: from an append returning to a viewer hearing of it",
+        "a tenth of a second",
+        "ms",
+        100,
+        True,
+        _visible,
+    ),
+    Row(
+        "web-viewers",
+        "drain jobs that write 100 events a second, with 200 viewers of all events",
+        "the same with nobody watching",
+        "jobs/s",
+        0.95,
+        False,
+        _watched,
+    ),
+]
