@@ -3,13 +3,14 @@ viewers cost the workers."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 
@@ -17,7 +18,8 @@ from bench import history
 from bench.measure import Pair, Result, Row, Run, alternate, queuectl, seconds
 from queuectl import Queue
 
-_PATHS = ("/", "/api/v1/status", "/api/v1/queues", "/api/v1/jobs", "/api/v1/jobs?state=dead")
+_OVERVIEW = ("/", "/api/v1/status", "/api/v1/stats", "/api/v1/queues", "/metrics")
+_LISTS = ("/api/v1/jobs", *(f"/api/v1/jobs?state={name}" for name in ("pending", "dead")))
 _VIEWERS = 200
 _EVENTS_A_SECOND = 100
 
@@ -46,11 +48,11 @@ def _get(port: int, path: str) -> bytes:
     return body
 
 
-def _look_ms(port: int) -> float:
-    return 1000 * seconds(lambda: [_get(port, path) for path in _PATHS])
+def _look_ms(port: int, paths: Sequence[str]) -> float:
+    return 1000 * seconds(lambda: [_get(port, path) for path in paths])
 
 
-def _overview(run: Run) -> Result:
+def _look(paths: Sequence[str], run: Run) -> Result:
     finished, waiting = run.times(1_000_000, 50_000), run.times(100_000, 10_000)
     big = os.path.join(run.place, f"served-{finished}-{waiting}")
     if not os.path.exists(big):
@@ -61,8 +63,10 @@ def _overview(run: Run) -> Result:
     empty = run.fresh("served-empty")
     with _server(big) as full, _server(empty) as bare:
         for port in (full, bare):
-            _look_ms(port)
-        pairs = alternate(run.times(21, 5), lambda: _look_ms(full), lambda: _look_ms(bare))
+            _look_ms(port, paths)
+        pairs = alternate(
+            run.times(21, 5), lambda: _look_ms(full, paths), lambda: _look_ms(bare, paths)
+        )
         counts = json.loads(_get(full, "/api/v1/status"))["jobs"]
     waits = sum(counts[state] for state in ("pending", "failed", "processing"))
     return Result(pairs, f"{sum(counts.values()) - waits:,} finished jobs, {waits:,} others")
@@ -157,14 +161,23 @@ def _watched(run: Run) -> Result:
 
 ROWS = [
     Row(
-        "web-look",
-        "web server: overview, status, queues and two lists, 1,000,000 finished jobs and 100,000"
-        " others",
+        "web-overview",
+        "web server: the overview, counts, statistics, queues and metrics, with 1,000,000 finished"
+        " jobs and 100,000 others",
         "the same on an empty queue",
         "ms",
         3.0,
         False,
-        _overview,
+        functools.partial(_look, _OVERVIEW),
+    ),
+    Row(
+        "web-lists",
+        "web server: lists of all, pending and dead jobs, with as many",
+        "the same on an empty queue",
+        "ms",
+        200,
+        True,
+        functools.partial(_look, _LISTS),
     ),
     Row(
         "web-visible",

@@ -6,13 +6,15 @@ meanwhile is kept until then: most commands ask for few or none.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from queuectl.domain.evolve import ADVANCE
-from queuectl.domain.job import Job
+from queuectl.domain.job import FINISHED, Job
 from queuectl.engines.tables import Spoiled
 from queuectl.errors import Invalid, NotFound
 from queuectl.events import vocabulary as v
@@ -21,6 +23,8 @@ from queuectl.suggestion import did_you_mean
 if TYPE_CHECKING:
     from queuectl.projections.snapshot import Snapshot
 
+_RARE = 8
+"""Where fewer than one job in so many is wanted, each is looked up by itself."""
 _RECENT = 1000
 """As many ids as can be compared in no time."""
 
@@ -42,6 +46,10 @@ class JobTable:
         self._has_live = True
         """Every job that is not over is in memory, but for what is still to be settled."""
         self._start_over = start_over
+        self.is_indexed = False
+        """Whether to remember where in the snapshot the jobs of each state are: for those who look
+        often. To find out takes as long as going through all of it."""
+        self._states: dict[str, array[int]] | None = None
 
     def begin(self, base: Snapshot | None) -> None:
         """Hold what a snapshot holds, or nothing, and no more."""
@@ -59,6 +67,7 @@ class JobTable:
         if self.base is not None:
             self.base.close()
         self.base = base
+        self._states = None
 
     # ---- what the snapshot holds
 
@@ -240,10 +249,29 @@ class JobTable:
             return iter(here)
         elsewhere = (
             job
-            for job in self.base.finished(states, reverse=reverse, beyond=beyond)
+            for job in self._over(self.base, states, reverse, beyond)
             if job.spec.job not in self.rows and job.spec.offset not in self.hidden
         )
         return merge(here, elsewhere, key=_order, reverse=reverse)
+
+    def _over(
+        self, base: Snapshot, states: frozenset[str], reverse: bool, beyond: int | None
+    ) -> Iterator[Job]:
+        """Those of the snapshot that are over; `states` may leave some out, and need not."""
+        if states and states.isdisjoint(FINISHED):
+            return iter(())
+        if self.is_indexed and states:
+            if self._states is None:
+                self._states = base.states()
+            wanted = [self._states[one] for one in states if one in self._states]
+            if sum(map(len, wanted)) * _RARE < sum(map(len, self._states.values())):
+                offsets = sorted(chain.from_iterable(wanted))
+                if beyond is not None and reverse:
+                    offsets = offsets[: bisect_left(offsets, beyond)]
+                elif beyond is not None:
+                    offsets = offsets[bisect_right(offsets, beyond) :]
+                return map(base.over, reversed(offsets) if reverse else offsets)
+        return base.finished(states, reverse=reverse, beyond=beyond)
 
     def _here(self, states: frozenset[str], reverse: bool, beyond: int | None) -> Iterator[Job]:
         """Those in memory, in any order."""

@@ -10,6 +10,8 @@ merges neighbours, so that its cost does not grow with history. Knows not how ev
 from __future__ import annotations
 
 import os
+import re
+from array import array
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -37,6 +39,7 @@ _HEAD_BYTES_MAX = 1 << 26
 _LOADS_MAX = 5
 _FANOUT = 4
 """A table is merged with the next older one unless that one is more than so many times as long."""
+_STATE = re.compile(rb',"state":"(\w+)"')
 _row_decoder = msgspec.json.Decoder(tuple[int, Job])
 _encode = msgspec.json.Encoder().encode
 
@@ -164,6 +167,20 @@ class Snapshot:
         for _, line in found:
             if line and (not marks or any(mark in line for mark in marks)):
                 yield _rows(line)[0][1]
+
+    def states(self) -> dict[str, array[int]]:
+        """By state the offsets, rising, that enqueued the jobs that are over."""
+        found: dict[str, array[int]] = {}
+        for number, line in tables.merged(self.finished_tables) if self.head.finished else ():
+            state = _STATE.search(line)
+            if state is not None:
+                found.setdefault(state[1].decode(), array("q")).append(number)
+        return found
+
+    def over(self, offset: int) -> Job:
+        """The job that is over and that this event enqueued, which has to be one of `states`."""
+        table = next(one for one in self.finished_tables if one.row(offset) is not None)
+        return _job(table, offset)
 
 
 def _job(table: Table, number: int) -> Job:

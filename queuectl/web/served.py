@@ -22,6 +22,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 _PAST_KEPT = 2
 """So many moments stay at hand: each has all jobs in memory that were not over."""
+_ROWS_MORE = 50_000
+"""Some 50 MB of jobs."""
 _REOPEN_S = 2.0
 """How often a damaged log is looked at again: somebody may have repaired it."""
 
@@ -40,10 +42,12 @@ class Served:
         self._searched: QueueView | None = None
         self._moments: OrderedDict[Moment, PastView] = OrderedDict()
         self._opened_s = self.host.monotonic_s()
+        self._rows_max = _ROWS_MORE
 
     def _open(self) -> Queue:
         queue = Queue(self._place, create=True, salvage=True, host=self.host)
         queue.catch_up(sparing=True)
+        queue.known.jobs.is_indexed = True
         return queue
 
     def open_view(self) -> QueueView:
@@ -110,6 +114,11 @@ class Served:
     def _current(self) -> Queue:
         queue = self._queue
         queue.catch_up()
+        rows = len(queue.known.jobs.rows)
+        if rows > self._rows_max:
+            # Workers keep snapshots; what is over by the newest need not be in memory.
+            queue.use_snapshot()
+            self._rows_max = len(queue.known.jobs.rows) + _ROWS_MORE
         if queue.damage is not None and self.host.monotonic_s() - self._opened_s > _REOPEN_S:
             queue.close()
             self._queue = queue = self._open()

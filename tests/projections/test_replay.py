@@ -43,6 +43,14 @@ def figures(state: State, now: str) -> dict[str, Any]:
         "paused": state.paused,
         "counts": dict(state.counts),
         "queues": state.queues,
+        "by state": {
+            name: [
+                [job.id for job in state.jobs.select(states=[name], reverse=reverse, beyond=offset)]
+                for reverse in (True, False)
+                for offset in (None, state.offset // 2)
+            ]
+            for name in STATES
+        },
         "pages": [
             [job.id for job in state.jobs.select(reverse=reverse, beyond=offset)]
             for reverse in (True, False)

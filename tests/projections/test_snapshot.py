@@ -139,6 +139,7 @@ def test_snapshots_and_the_tail_are_the_whole(
     }
     look = looks[data.draw(st.sampled_from(sorted(looks)), label="look")]
     state = site.load()
+    state.jobs.is_indexed = data.draw(st.booleans(), label="by state")
     assert state.offset == cuts[-1]
     look(state)
     site.go_on(state, len(events))

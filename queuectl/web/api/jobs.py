@@ -24,7 +24,7 @@ from queuectl.web.answers import answer
 from queuectl.web.api import schemas
 from queuectl.web.api.operation import AsOf, Call, Operation, Query
 
-_LOOK_S = 0.25
+_LOOK_S = 0.1
 """How long a list may look for jobs before it answers with those it has found."""
 State = Literal["pending", "processing", "completed", "failed", "dead", "cancelled"]
 

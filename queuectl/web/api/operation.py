@@ -123,10 +123,7 @@ def _query(request: Request, kind: type[Q]) -> Q:
             raise Invalid(f"{name}: it is given {len(values)} times")
         else:
             given[name] = values[0]
-    try:
-        return msgspec.convert(given, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise Invalid(_placed(str(error))) from None
+    return _converted(given, kind, strict=False)
 
 
 def is_list(kind: Any) -> bool:
@@ -143,7 +140,7 @@ async def _body(request: Request, kind: Any) -> Any:
             raise Invalid("nothing is to be sent along")
         return None
     if not data and issubclass(kind, Body):
-        return kind()
+        return _converted({}, kind)
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise HTTPException(
@@ -153,10 +150,12 @@ async def _body(request: Request, kind: Any) -> Any:
     parsed = strictjson.parse(text)
     if "\\u" in text:
         _check_characters(parsed)
-    if kind is object:
-        return parsed
+    return parsed if kind is object else _converted(parsed, kind)
+
+
+def _converted(given: Any, kind: type[B], *, strict: bool = True) -> B:
     try:
-        return msgspec.convert(parsed, kind)
+        return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise Invalid(_placed(str(error))) from None
 
