@@ -71,14 +71,7 @@ class View:
         """Jobs in the order they were enqueued, or the newest first; an empty filter lets every
         job through, and `where` those for which it is true. With `beyond`, only those that come
         after the one which that event enqueued."""
-        return self.state.jobs.select(
-            states=states,
-            queues=queues,
-            tags=tags,
-            where=where,
-            reverse=newest_first,
-            beyond=beyond,
-        )
+        return self.state.jobs.select(states, queues, tags, where, newest_first, beyond)
 
     def life(self, job: Job) -> Iterator[v.Event]:
         """The events of a job that there is, since it was enqueued."""

@@ -211,7 +211,6 @@ class JobTable:
 
     def select(
         self,
-        *,
         states: Iterable[str] = (),
         queues: Iterable[str] = (),
         tags: Iterable[str] = (),

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from queuectl.errors import QueuectlError
-from queuectl.events.vocabulary import Event
+from queuectl.events.vocabulary import Event, JobRedacted
 from queuectl.queueview import QueueView
 from queuectl.telling.documents import event_document
 from queuectl.web.answers import encoded
@@ -139,6 +139,10 @@ class Live:
     # ---- the loop
 
     def _add(self, batch: Batch) -> None:
+        if any(isinstance(event, JobRedacted) for event in batch.events):
+            # It may be in here what was taken out of the log.
+            self._kept.clear()
+            self._kept_events = 0
         self._kept.append(batch)
         self._kept_events += len(batch.events)
         while self._kept_events > _EVENTS_KEPT and len(self._kept) > 1:

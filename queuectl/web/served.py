@@ -43,6 +43,7 @@ class Served:
         self._moments: OrderedDict[Moment, PastView] = OrderedDict()
         self._opened_s = self.host.monotonic_s()
         self._rows_max = _ROWS_MORE
+        self._redacted = self._queue.known.redacted
 
     def _open(self) -> Queue:
         queue = Queue(self._place, create=True, salvage=True, host=self.host)
@@ -72,6 +73,7 @@ class Served:
         if at is None:
             return await self._do(self._now, self._read, ask)
         named = _moment(at)
+        await self._do(self._now, self._current)
         return await self._do(self._then, self._look_back, named, ask)
 
     async def search(self, ask: Callable[[QueueView], T]) -> T:
@@ -143,6 +145,11 @@ class Served:
             self._searched = None
 
     def _look_back(self, named: Named, ask: Callable[[View], T]) -> T:
+        redacted = self._queue.known.redacted
+        if redacted != self._redacted:
+            # What was taken out of the log since is not to be seen in the past either.
+            self._forget()
+            self._redacted = redacted
         view = self._view()
         try:
             moment = named.moment(view)

@@ -494,3 +494,18 @@ def test_too_many_at_once_are_turned_away(shell: Shell) -> None:
     for plug in plugs:
         plug.close()
     eventually(lambda: web.ask("GET", "/healthz").status == 200)
+
+
+def test_what_was_redacted_is_nowhere_any_more(web: Web) -> None:
+    web.post("/jobs", {"id": "a", "command": "curl -H s3cr3t", "delay": "1h"})
+    web.post("/jobs/a/cancel")
+    paths = ("/jobs/a", "/jobs/a?at=1", "/jobs?at=1", "/jobs/a/history", "/events?after=0")
+    for path in paths:
+        assert "s3cr3t" in json.dumps(web.get(path)), path
+    web.shell.ok("log", "redact", "a", "--field", "command", "-y")
+    for path in paths:
+        assert "s3cr3t" not in json.dumps(web.get(path)), path
+    stream = web.stream("/api/v1/events?after=0", Accept="text/event-stream")
+    told = [next(stream.events()) for _ in range(3)]
+    assert "s3cr3t" not in json.dumps(told)
+    stream.close()

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from queuectl.asking import id_of
 from queuectl.cli import completion
 from queuectl.cli.documents import emit
-from queuectl.cli.parameters import id_of, json_option, pass_app
+from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
 from queuectl.domain.redaction import ALIASES, FIELDS
 from queuectl.errors import Rejected

@@ -73,6 +73,8 @@ _JOB = {
     "wait_seconds": MAYBE_NUMBER,
     "run_seconds": MAYBE_NUMBER,
     "actor": TEXT,
+    "redacted": {**listed(TEXT), "description": "Of which something was taken out."},
+    "payloads": {**listed(TEXT), "description": "Too long for the log, and kept beside it."},
 }
 _RUN = document(
     number=WHOLE,
