@@ -285,6 +285,7 @@ class Queue(QueueView):
                 except Conflict:
                     continue
             self.known.apply(events)
+            self._tell(events)
             return events
         raise Conflict("others keep changing the same job: try again")
 

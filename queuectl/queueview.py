@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Self
@@ -43,6 +43,8 @@ class View:
     log: Log
     known: State
     """All projections as of the last look, for who looks often and knows when."""
+    damage: Damaged | None
+    """Where reading ended with `salvage`, because the log does not verify."""
 
     @property
     def state(self) -> State:
@@ -92,6 +94,10 @@ class View:
         """The time by which jobs are due."""
         raise NotImplementedError
 
+    def time(self) -> instants.Instant:
+        """The time it is, whatever moment is looked at."""
+        return instants.from_us(self.host.now_us())
+
     def is_alive(self, worker: str) -> bool | None:
         """Whether that worker's process lives; None where nobody can know."""
         raise NotImplementedError
@@ -105,6 +111,7 @@ class PastView(View):
         self.home = queue.home
         self.log = queue.log
         self.known = state
+        self.damage = queue.damage
         self._at = at
         self.lost = lost
         """The last event of which the original is lost: jobs that had begun before it and were
@@ -151,7 +158,10 @@ class QueueView(View):
     ) -> None:
         self.host = host or Host()
         self.home = Home(os.fspath(place))
-        self.damage: Damaged | None = None
+        self.damage = None
+        self.heard: list[Callable[[Sequence[v.Event]], None]] = []
+        """Who else is told of events once they are folded in. Where the fold has to begin anew,
+        of some of them again."""
         self._salvage = salvage
         self._pid = self.host.pid()
         self._clock = (0, 0.0)
@@ -274,6 +284,7 @@ class QueueView(View):
             try:
                 for events in self.log.read(self.known.offset):
                     self.known.apply(events)
+                    self._tell(events)
                     self._read += len(events)
                     if len(self.known.jobs.rows) > rows_max and self.keep_snapshot():
                         self.use_snapshot()
@@ -281,6 +292,10 @@ class QueueView(View):
                 return
             except Compacted:
                 self.known.begin_anew()
+
+    def _tell(self, events: Sequence[v.Event]) -> None:
+        for hear in self.heard:
+            hear(events)
 
     def at(self, moment: Moment, progress: Progress = unseen) -> PastView:
         """The queue as it was at that moment; what was purged since is there.

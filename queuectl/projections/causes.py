@@ -89,7 +89,7 @@ def _what_it_waits_for(job: Job, life: Sequence[v.Event], now: Now) -> Iterator[
         free = False
         yield Cause("paused", _pause(job.queue, now), {"queue": job.queue})
     rows = [row for row in state.workers.rows.values() if now.is_alive(row.id) is not False]
-    serving = [row for row in rows if _serves(row, job.queue)]
+    serving = [row for row in rows if row.serves(job.queue)]
     ahead = state.ready.ahead(
         job, max(now.at, job.runnable_at), _competing(serving, job.queue), state.paused
     )
@@ -121,10 +121,6 @@ def _pause(queue: str, now: Now) -> v.Event | None:
         if isinstance(event, v.QueuePaused) and event.queue == queue:
             found = event
     return found
-
-
-def _serves(row: WorkerRow, queue: str) -> bool:
-    return not row.stop_requested and (row.queues is None or queue in row.queues)
 
 
 def _competing(serving: Sequence[WorkerRow], queue: str) -> set[str] | None:

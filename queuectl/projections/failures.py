@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from queuectl import instants
-from queuectl.domain.fingerprint import Fingerprint, fingerprint
+from queuectl.domain.fingerprint import Fingerprint, fingerprint, of_job
+from queuectl.domain.job import Job
 from queuectl.instants import Instant
 from queuectl.projections.runs import FAILED, LOST, Run
 
@@ -81,8 +82,24 @@ def grouped(pieces: Iterable[Iterable[Run]], since: Instant = "") -> list[Group]
                 continue
             error = run.error if run.outcome == FAILED else run.reason
             found = fingerprint(run.command or "", run.exit_code, error or "")
-            group = groups.get(found)
-            if group is None:
-                group = groups[found] = Group(found)
-            group.add(run.job, run.ended_at)
+            _group(groups, found).add(run.job, run.ended_at)
+    return _largest_first(groups)
+
+
+def of_jobs(jobs: Iterable[Job]) -> list[Group]:
+    """The groups of the last failures of jobs, each of which has one; the largest first."""
+    groups: dict[Fingerprint, Group] = {}
+    for job in sorted(jobs, key=lambda job: job.updated_at):
+        _group(groups, of_job(job)).add(job.id, job.updated_at)
+    return _largest_first(groups)
+
+
+def _group(groups: dict[Fingerprint, Group], found: Fingerprint) -> Group:
+    group = groups.get(found)
+    if group is None:
+        group = groups[found] = Group(found)
+    return group
+
+
+def _largest_first(groups: dict[Fingerprint, Group]) -> list[Group]:
     return sorted(groups.values(), key=lambda group: (-group.count, group.fingerprint.id))

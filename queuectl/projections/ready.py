@@ -5,7 +5,8 @@ Higher priority first, then the time from which a job could run, then the order 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 
 from queuectl.domain.job import Job
@@ -23,15 +24,33 @@ class ReadyIndex:
         self._waiting = {job.spec.job: job for job in waiting}
         self._due: dict[str, list[_Due]] | None = None
         self._scheduled: list[_Scheduled] = []
+        self._by_queue: Counter[str] | None = None
 
     def add(self, job: Job) -> None:
         self._waiting[job.spec.job] = job
+        if self._by_queue is not None:
+            self._by_queue[job.spec.queue] += 1
         if self._due is not None:
             heappush(self._scheduled, (job.runnable_at, job.spec.offset, job.spec.job))
 
     def remove(self, id: str) -> None:
         # What the heaps hold of it is skipped when it comes up.
-        del self._waiting[id]
+        job = self._waiting.pop(id)
+        if self._by_queue is not None:
+            self._by_queue[job.spec.queue] -= 1
+
+    @property
+    def by_queue(self) -> Mapping[str, int]:
+        """How many jobs wait in each queue, due or not; kept up once it was asked for."""
+        if self._by_queue is None:
+            self._by_queue = Counter(job.spec.queue for job in self._waiting.values())
+        return self._by_queue
+
+    def is_due(self, queue: str, now: Instant) -> bool:
+        """Whether any job of that queue could run at `now`."""
+        return any(
+            job.spec.queue == queue and job.runnable_at <= now for job in self._waiting.values()
+        )
 
     def due(
         self, now: Instant, limit: int, queues: Container[str] | None, paused: Container[str]

@@ -30,6 +30,10 @@ class WorkerRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     holding: dict[int, Job] = msgspec.field(default_factory=dict)
     """The jobs it runs, by the tokens of its claims."""
 
+    def serves(self, queue: str) -> bool:
+        """Whether it takes jobs of that queue, as long as it lives."""
+        return not self.stop_requested and (self.queues is None or queue in self.queues)
+
 
 class Workers:
     def __init__(self) -> None:

@@ -1,0 +1,125 @@
+"""Jobs: by state, searched and filtered; every choice stands in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from queuectl import instants
+from queuectl.domain.job import STATES, Job
+from queuectl.errors import Invalid
+from queuectl.jobqueue import Queue
+from queuectl.queueview import View
+from queuectl.telling.moments import parsed
+from queuectl.web.pages import tell
+from queuectl.web.pages.site import Asked, Form
+
+PAGE = 50
+LOOKED_AT_MAX = 200_000
+"""So many jobs are compared before an answer: that takes about a second."""
+_FIELDS = ("id", "command", "queue", "tags", "priority", "max_retries", "timeout", "delay", "cwd")
+FILTERS = ("state", "q", "queue", "tag", "command", "since", "until")
+"""What may stand in the address, beside where the page begins."""
+
+
+class _Enough(Exception):
+    """More were looked at than anybody wants to wait for."""
+
+
+def present(view: View, asked: Asked) -> dict[str, Any]:
+    query = asked.query
+    state = query.get("state", "")
+    if state and state not in STATES:
+        raise Invalid(f"state: {state!r:.40} is no state: it is one of {', '.join(STATES)}")
+    before = _number(query.get("before", ""))
+    matches = _matcher(view, asked)
+    looked_at, last = 0, before
+
+    def where(job: Job) -> bool:
+        nonlocal looked_at, last
+        if before and job.spec.offset >= before:
+            return False
+        if matches is None:
+            return True
+        looked_at += 1
+        if looked_at > LOOKED_AT_MAX:
+            raise _Enough
+        last = job.spec.offset
+        return matches(job)
+
+    found: list[Job] = []
+    jobs = view.jobs(
+        states=[state] if state else (),
+        queues=[query["queue"]] if query.get("queue") else (),
+        tags=[query["tag"]] if query.get("tag") else (),
+        where=where,
+        newest_first=True,
+    )
+    following = None
+    try:
+        for job in jobs:
+            if len(found) == PAGE:
+                following = found[-1].spec.offset
+                break
+            found.append(job)
+    except _Enough:
+        following = last
+    return {
+        "jobs": [tell.job(job) for job in found],
+        "states": STATES,
+        "given": {name: query.get(name, "") for name in FILTERS},
+        "is_filtered": any(query.get(name) for name in FILTERS if name != "state"),
+        "before": before,
+        "following": following,
+        "looked_at": looked_at if looked_at > LOOKED_AT_MAX else 0,
+    }
+
+
+def _number(text: str) -> int:
+    if text and not (text.isascii() and text.isdecimal() and len(text) < 18):
+        raise Invalid(f"before: {text!r:.40} is no offset of an event")
+    return int(text or 0)
+
+
+def _matcher(view: View, asked: Asked) -> Callable[[Job], bool] | None:
+    """Whether a job is what was searched for; None where nothing was."""
+    words = asked.query.get("q", "").casefold().split()
+    command = asked.query.get("command", "").casefold()
+    since, until = (_instant(view, name, asked.query.get(name, "")) for name in ("since", "until"))
+    if not (words or command or since or until):
+        return None
+
+    def matches(job: Job) -> bool:
+        spec = job.spec
+        if (since and spec.at < since) or (until and spec.at > until):
+            return False
+        text = spec.command.casefold()
+        if command not in text:
+            return False
+        if not words:
+            return True
+        text = "\n".join((spec.job, text, job.error.casefold(), *(spec.tags or ())))
+        return all(word in text for word in words)
+
+    return matches
+
+
+def _instant(view: View, name: str, text: str) -> str:
+    """A time, or how long ago; empty for none."""
+    named = parsed(text) if text else None
+    if text and (named is None or named.offset is not None):
+        raise Invalid(
+            f"{name}: {text!r:.40} is no time: write one with its zone, like 2026-11-22T09:00:00Z,"
+            " or how long ago, like 2h"
+        )
+    if named is None:
+        return ""
+    return named.at or instants.later(view.now(), -named.ago_ms)
+
+
+def enqueue(queue: Queue, form: Form) -> str:
+    """Accept a job."""
+    fields: dict[str, Any] = {name: form.get(name) for name in _FIELDS if form.get(name)}
+    if "tags" in fields:
+        fields["tags"] = fields["tags"].replace(",", " ").split()
+    return f"/jobs/{queue.enqueue(**fields).id}?done=enqueued"

@@ -1,0 +1,75 @@
+"""The overview: what needs attention first, then how the queue is doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from queuectl.projections.attention import concerns
+from queuectl.projections.recent import Recent
+from queuectl.queueview import View
+from queuectl.web.pages import tell
+from queuectl.web.pages.lately import Lately
+from queuectl.web.pages.site import Asked
+from queuectl.web.pages.workers import rows
+
+_EVENTS = 12
+_WORKERS_MAX = 12
+
+
+class Overview:
+    """Presents the overview."""
+
+    def __init__(self, lately: Lately) -> None:
+        self._lately = lately
+
+    def present(self, view: View, asked: Asked) -> dict[str, Any]:
+        state = view.state
+        now = view.now()
+        recent = self._lately.of(view)
+        workers = rows(view)
+        return {
+            "concerns": [found._asdict() for found in concerns(state, now, view.is_alive)],
+            "rates": _rates(recent, now),
+            "points": [point._asdict() for point in recent.points(now)],
+            "workers": workers[:_WORKERS_MAX],
+            "workers_in_all": len(workers),
+            "slots": sum(row["slots"] for row in workers),
+            "busy": sum(len(row["jobs"]) for row in workers),
+            "queues": _queues(view),
+            "events": [tell.event(event) for event in reversed(recent.events)][:_EVENTS],
+        }
+
+
+def _rates(recent: Recent, now: str) -> dict[str, Any]:
+    """The minute that is over last, and the hour."""
+    points = recent.points(now)
+    ended = [point.completed + point.failed for point in points]
+    failed = sum(point.failed for point in points)
+    whole = sum(ended)
+    return {
+        "minute": ended[-2],
+        "hour": whole,
+        "failed": failed,
+        "failed_percent": round(100 * failed / whole, 1) if whole else None,
+    }
+
+
+def _queues(view: View) -> list[dict[str, Any]]:
+    state = view.state
+    waiting = state.ready.by_queue
+    serving = [row for row in state.workers.rows.values() if view.is_alive(row.id) is not False]
+    held: dict[str, int] = {}
+    for row in state.workers.rows.values():
+        for job in row.holding.values():
+            held[job.queue] = held.get(job.queue, 0) + 1
+    names = {name for name, number in waiting.items() if number} | state.paused | set(held)
+    return [
+        {
+            "name": name,
+            "waiting": waiting.get(name, 0),
+            "running": held.get(name, 0),
+            "paused": name in state.paused,
+            "workers": sum(row.serves(name) for row in serving),
+        }
+        for name in sorted(names or {"default"})
+    ]
