@@ -1,0 +1,105 @@
+// Draws what stands in a table as lines or bars over time. The table is what counts: it is there
+// without this, and for whoever does not see pictures.
+
+const HEIGHT = 190;
+const drawn = new WeakMap();
+const watched = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const chart = drawn.get(target);
+    if (chart && target.clientWidth) chart.setSize({ width: target.clientWidth, height: HEIGHT });
+  }
+});
+
+export function charts() {
+  for (const place of document.querySelectorAll("[data-chart]")) draw(place);
+}
+
+export function redraw() {
+  for (const place of document.querySelectorAll("[data-chart]")) {
+    drawn.get(place)?.destroy();
+    drawn.delete(place);
+    draw(place);
+  }
+}
+
+function draw(place) {
+  const table = document.getElementById(place.dataset.chart);
+  if (!table || !window.uPlot || !place.clientWidth) return;
+  const isTime = place.dataset.unit === "ms";
+  const { times, columns } = read(table);
+  // Bars stand on each other: the first to be drawn is the sum, and stands behind.
+  const values = isTime ? columns : stacked(columns);
+  const data = [times, ...values];
+  const chart = drawn.get(place);
+  if (chart) {
+    chart.setData(data);
+    return;
+  }
+  const colours = [...table.querySelectorAll("th[data-colour]")].map((one) => own(one));
+  const series = (isTime ? colours : [...colours].reverse()).map((colour) =>
+    isTime ? line(colour) : bars(colour),
+  );
+  const options = {
+    width: place.clientWidth,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { y: false, drag: { x: false, y: false } },
+    padding: [8, 8, 0, 0],
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+    scales: { y: { range: (chart, low, high) => [0, Math.max(high * 1.08, isTime ? 10 : 4)] } },
+    series: [{}, ...series],
+    axes: [axis({ space: 60 }), axis({ size: 56, values: (chart, ticks) => ticks.map(isTime ? duration : count) })],
+  };
+  drawn.set(place, new uPlot(options, data, place));
+  watched.observe(place);
+}
+
+function read(table) {
+  const times = [];
+  const columns = [...table.querySelectorAll("th[data-colour]")].map(() => []);
+  for (const row of table.tBodies[0].rows) {
+    times.push(Date.parse(row.querySelector("time").dateTime.slice(0, 23) + "Z") / 1000);
+    [...row.querySelectorAll("td")].forEach((cell, index) => {
+      columns[index].push(cell.dataset.value === "" ? null : Number(cell.dataset.value));
+    });
+  }
+  return { times, columns };
+}
+
+function stacked([first, second]) {
+  return [first.map((value, index) => value + second[index]), first];
+}
+
+function own(header) {
+  const probe = document.createElement("i");
+  probe.className = header.dataset.colour;
+  document.body.append(probe);
+  const colour = getComputedStyle(probe).getPropertyValue("--own").trim();
+  probe.remove();
+  return colour;
+}
+
+function line(colour) {
+  return { stroke: colour, width: 1.5, points: { show: true, size: 4, fill: colour, stroke: colour } };
+}
+
+function bars(colour) {
+  return { fill: colour, stroke: colour, width: 0, paths: uPlot.paths.bars({ size: [0.8, 24] }), points: { show: false } };
+}
+
+function axis(more) {
+  const style = getComputedStyle(document.documentElement);
+  const line = { stroke: style.getPropertyValue("--line").trim(), width: 1 };
+  return { stroke: style.getPropertyValue("--quiet").trim(), grid: line, ticks: { ...line, size: 4 }, font: "12px system-ui, sans-serif", ...more };
+}
+
+function count(value) {
+  return value === null ? "" : Number.isInteger(value) ? value.toLocaleString("en") : "";
+}
+
+function duration(ms) {
+  if (ms === null) return "";
+  if (ms >= 3600000) return `${+(ms / 3600000).toFixed(1)} h`;
+  if (ms >= 60000) return `${+(ms / 60000).toFixed(1)} min`;
+  return ms >= 1000 ? `${+(ms / 1000).toFixed(1)} s` : `${ms} ms`;
+}
