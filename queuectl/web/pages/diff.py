@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from queuectl import instants
 from queuectl.errors import Invalid
 from queuectl.events.vocabulary import AnyEvent, wire_name
 from queuectl.projections.difference import TOLD, Difference
@@ -11,7 +12,6 @@ from queuectl.projections.past import Moment
 from queuectl.queueview import PastView, QueueView, View
 from queuectl.telling.moments import parsed
 from queuectl.telling.words import printable, seconds
-from queuectl import instants
 from queuectl.web.pages import tell
 from queuectl.web.pages.site import Asked
 

@@ -77,7 +77,8 @@ def _purged(view: View, id: str, now: str) -> dict[str, Any]:
         "id": id,
         "job": None,
         "command": next(
-            (printable_output(e.command) for e in reversed(life) if isinstance(e, v.JobEnqueued)), ""
+            (printable_output(e.command) for e in reversed(life) if isinstance(e, v.JobEnqueued)),
+            "",
         ),
         "fields": {},
         "actions": {},

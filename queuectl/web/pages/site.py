@@ -54,7 +54,7 @@ class Form(NamedTuple):
         return [value for key, value in self.fields if key == name]
 
 
-class Again(Exception):  # noqa: N818 - it is an answer, no error
+class Again(Exception):
     """What was asked for needs another look first: the page to give it."""
 
     def __init__(self, path: str) -> None:

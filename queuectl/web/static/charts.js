@@ -48,7 +48,7 @@ function draw(place) {
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     scales: { y: { range: (chart, low, high) => [0, Math.max(high * 1.08, isTime ? 10 : 4)] } },
     series: [{}, ...series],
-    axes: [axis({ space: 60 }), axis({ size: 56, values: (chart, ticks) => ticks.map(isTime ? duration : count) })],
+    axes: [axis({ space: 60, size: 28, values: (chart, ticks) => ticks.map(clock) }), axis({ size: 56, values: (chart, ticks) => ticks.map(isTime ? duration : count) })],
   };
   drawn.set(place, new uPlot(options, data, place));
   watched.observe(place);
@@ -91,6 +91,10 @@ function axis(more) {
   const style = getComputedStyle(document.documentElement);
   const line = { stroke: style.getPropertyValue("--line").trim(), width: 1 };
   return { stroke: style.getPropertyValue("--quiet").trim(), grid: line, ticks: { ...line, size: 4 }, font: "12px system-ui, sans-serif", ...more };
+}
+
+function clock(seconds) {
+  return new Date(seconds * 1000).toISOString().slice(11, 16);
 }
 
 function count(value) {
