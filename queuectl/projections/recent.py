@@ -53,6 +53,12 @@ class Recent:
         self.events: deque[v.Event] = deque(maxlen=EVENTS)
         self._minutes: dict[int, Minute] = {}
 
+    def hear(self, events: Sequence[v.Event]) -> None:
+        """The same, where some may have been seen before."""
+        new = [event for event in events if event.offset > self.offset]
+        if new:
+            self.apply(new)
+
     def apply(self, events: Sequence[v.Event]) -> None:
         """Take the next events in."""
         for event in events:

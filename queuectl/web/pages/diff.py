@@ -2,54 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from queuectl import instants
+from queuectl.domain.settings import Settings
 from queuectl.errors import Invalid
 from queuectl.events.vocabulary import AnyEvent, wire_name
 from queuectl.projections.difference import TOLD, Difference
 from queuectl.projections.past import Moment
-from queuectl.queueview import PastView, QueueView, View
-from queuectl.telling.moments import parsed
+from queuectl.queueview import QueueView, View
 from queuectl.telling.words import printable, seconds
 from queuectl.web.pages import tell
 from queuectl.web.pages.site import Asked
+from queuectl.web.served import Served
 
 
-def present(view: View, asked: Asked) -> dict[str, Any]:
+class _Then(NamedTuple):
+    """What the queue was at one of the two."""
+
+    offset: int
+    at: instants.Instant
+    counts: dict[str, int]
+    settings: Settings
+
+
+async def gather(served: Served, asked: Asked) -> dict[str, Any]:
     start, end = asked.query.get("from", ""), asked.query.get("to", "")
     found: dict[str, Any] = {"given": {"from": start, "to": end}, "difference": None}
-    if start and isinstance(view, QueueView):
-        before = _then(view, "from", start)
-        try:
-            after = _then(view, "to", end) if end else view.at(Moment(view.known.offset))
-            try:
-                found["difference"] = _difference(view, before, after)
-            finally:
-                after.close()
-        finally:
-            before.close()
+    if start:
+        before, after = await served.read(_then, start), await served.read(_then, end or None)
+        if before.offset > after.offset:
+            raise Invalid(
+                f"the first moment, event {before.offset}, is after the second, event"
+                f" {after.offset}"
+            )
+
+        def between(view: QueueView) -> Difference:
+            difference = Difference(before.settings)
+            for events in view.between(Moment(before.offset), Moment(after.offset)):
+                difference.see(events)
+            return difference
+
+        found["difference"] = _told(before, after, await served.search(between))
     return found
 
 
-def _then(queue: QueueView, name: str, text: str) -> PastView:
-    named = parsed(text)
-    if named is None:
-        raise Invalid(
-            f"{name}: {text!r:.60} is no moment: write the offset of an event, a time with its zone"
-            " like 2026-11-22T09:00:00Z, or how long ago, like 2h"
-        )
-    return queue.at(named.moment(queue))
+def _then(view: View) -> _Then:
+    state = view.state
+    return _Then(state.offset, state.statistics.last_at, dict(state.counts), state.settings)
 
 
-def _difference(queue: QueueView, before: PastView, after: PastView) -> dict[str, Any]:
-    first, last = before.state.offset, after.state.offset
-    if first > last:
-        raise Invalid(f"the first moment, event {first}, is after the second, event {last}")
-    found = Difference(before.state.settings)
-    for events in queue.between(Moment(first), Moment(last)):
-        found.see(events)
-    then, now = before.state.counts, after.state.counts
+def _told(before: _Then, after: _Then, found: Difference) -> dict[str, Any]:
     told = [*found.queues]
     stays = [
         event
@@ -58,19 +61,19 @@ def _difference(queue: QueueView, before: PastView, after: PastView) -> dict[str
         if event is not None
     ]
     return {
-        "first": {"offset": first, "at": before.now()},
-        "last": {"offset": last, "at": after.now()},
-        "events": last - first,
-        "took": seconds(instants.between_ms(before.now(), after.now())),
+        "first": {"offset": before.offset, "at": before.at},
+        "last": {"offset": after.offset, "at": after.at},
+        "events": after.offset - before.offset,
+        "took": seconds(instants.between_ms(before.at, after.at)),
         "kinds": [
             {"type": wire_name(kind), "times": found.kinds[kind]}
             for kind in get_args(AnyEvent)
             if kind in found.kinds and kind not in TOLD
         ],
         "states": [
-            {"state": state, "before": then[state], "after": now[state]}
-            for state in now
-            if then[state] or now[state]
+            {"state": state, "before": before.counts[state], "after": number}
+            for state, number in after.counts.items()
+            if before.counts[state] or number
         ],
         "settings": [
             {

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, get_args
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, get_args
 
 from queuectl.errors import Invalid
 from queuectl.events import vocabulary as v
 from queuectl.events.vocabulary import AnyEvent, wire_name
-from queuectl.queueview import View
+from queuectl.queueview import QueueView, View
 from queuectl.web.pages import tell
 from queuectl.web.pages.lately import Lately
 from queuectl.web.pages.site import Asked
+from queuectl.web.served import Served
 
 PAGE = 100
 _SPAN = 1_000
@@ -21,12 +22,12 @@ TYPES = sorted(wire_name(kind) for kind in get_args(AnyEvent))
 
 
 class Events:
-    """Presents events."""
+    """Gathers events."""
 
     def __init__(self, lately: Lately) -> None:
         self._lately = lately
 
-    def present(self, view: View, asked: Asked) -> dict[str, Any]:
+    async def gather(self, served: Served, asked: Asked) -> dict[str, Any]:
         query = asked.query
         given = {name: query.get(name, "") for name in ("type", "job", "worker", "queue")}
         if given["type"] and given["type"] not in TYPES:
@@ -34,45 +35,65 @@ class Events:
         before = query.get("before", "")
         if before and not (before.isascii() and before.isdecimal() and len(before) < 18):
             raise Invalid(f"before: {before!r:.40} is no offset of an event")
-        last = min(int(before) - 1, view.known.offset) if before else view.known.offset
-        found: list[v.Event] = []
-        following = looked_at = 0
-        for event in self._backwards(view, given["job"], last):
-            looked_at += 1
-            if len(found) == PAGE or looked_at > _LOOKED_AT_MAX:
-                following = event.offset + 1
-                break
-            if _is_wanted(event, given):
-                found.append(event)
+        recent = await served.read(self._recent, query.get("at") or None)
+        last = min(int(before) - 1, recent.last) if before else recent.last
+
+        def search(view: QueueView) -> dict[str, Any]:
+            if given["job"]:
+                about = list(view.log.read_about(given["job"], last=last))
+                return _page(reversed(about), given)
+            return _page(_backwards(view, recent.events, last), given)
+
         return {
-            "events": [tell.event(event) for event in found],
+            **await served.search(search),
             "types": TYPES,
             "given": given,
             "before": before,
-            "following": following,
-            "looked_at": looked_at if looked_at > _LOOKED_AT_MAX else 0,
         }
 
-    def _backwards(self, view: View, job: str, last: int) -> Iterator[v.Event]:
-        """The events up to `last`, the newest first; those about one job where it is given."""
-        if job:
-            yield from reversed(list(view.log.read_about(job, last=last)))
-            return
-        recent = self._lately.of(view).events
-        for event in reversed(recent):
-            if event.offset <= last:
-                yield event
-        last = min(last, recent[0].offset - 1) if recent else last
-        span = _SPAN
-        while last > 0:
-            after = max(0, last - span)
-            piece: list[v.Event] = []
-            for events in view.log.read_originals(after):
-                piece += [event for event in events if event.offset <= last]
-                if events[-1].offset >= last:
-                    break
-            yield from reversed(piece)
-            last, span = after, span * 4
+    def _recent(self, view: View) -> _Recent:
+        return _Recent(view.state.offset, list(self._lately.of(view).events))
+
+
+class _Recent(NamedTuple):
+    last: int
+    """The last event of all."""
+    events: list[v.Event]
+
+
+def _backwards(view: QueueView, recent: list[v.Event], last: int) -> Iterator[v.Event]:
+    """The events up to `last`, the newest first."""
+    yield from (event for event in reversed(recent) if event.offset <= last)
+    if recent:
+        last = min(last, recent[0].offset - 1)
+    span = _SPAN
+    while last > 0:
+        after = max(0, last - span)
+        piece: list[v.Event] = []
+        for events in view.log.read_originals(after):
+            piece += [event for event in events if event.offset <= last]
+            if events[-1].offset >= last:
+                break
+        yield from reversed(piece)
+        last, span = after, span * 4
+
+
+def _page(events: Iterable[v.Event], given: dict[str, str]) -> dict[str, Any]:
+    """As many as stand on one page, and where the next one begins."""
+    found: list[dict[str, Any]] = []
+    following = looked_at = 0
+    for event in events:
+        looked_at += 1
+        if len(found) == PAGE or looked_at > _LOOKED_AT_MAX:
+            following = event.offset + 1
+            break
+        if _is_wanted(event, given):
+            found.append(tell.event(event))
+    return {
+        "events": found,
+        "following": following,
+        "looked_at": looked_at if looked_at > _LOOKED_AT_MAX else 0,
+    }
 
 
 def _is_wanted(event: v.Event, given: dict[str, str]) -> bool:

@@ -30,7 +30,7 @@ def frame(view: View, who: Visitor, damage: Damaged | None = None) -> dict[str, 
         "counts": dict(state.counts),
         "dead": state.counts[DEAD],
         "workers": len(state.worker_ids),
-        "damage": None if damage is None else _told(damage),
+        "damage": None if damage is None else told(damage),
         "visitor": {"name": printable(who.name), "role": who.role},
         "may_enqueue": who.may(SUBMITTER) and not is_past,
         "may_act": who.may(OPERATOR) and not is_past,
@@ -38,7 +38,8 @@ def frame(view: View, who: Visitor, damage: Damaged | None = None) -> dict[str, 
     }
 
 
-def _told(damage: Damaged) -> dict[str, Any]:
+def told(damage: Damaged) -> dict[str, Any]:
+    """What is wrong with the log, and where."""
     return {
         "why": printable(damage.why),
         "file": printable(damage.file),

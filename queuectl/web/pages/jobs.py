@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from queuectl import instants
+from queuectl.asking import page
 from queuectl.domain.job import STATES, Job
 from queuectl.errors import Invalid
 from queuectl.jobqueue import Queue
@@ -22,55 +23,34 @@ FILTERS = ("state", "q", "queue", "tag", "command", "since", "until")
 """What may stand in the address, beside where the page begins."""
 
 
-class _Enough(Exception):
-    """More were looked at than anybody wants to wait for."""
-
-
 def present(view: View, asked: Asked) -> dict[str, Any]:
     query = asked.query
     state = query.get("state", "")
     if state and state not in STATES:
         raise Invalid(f"state: {state!r:.40} is no state: it is one of {', '.join(STATES)}")
     before = _number(query.get("before", ""))
-    matches = _matcher(view, asked)
-    looked_at, last = 0, before
+    looked_at = 0
 
-    def where(job: Job) -> bool:
-        nonlocal looked_at, last
-        if before and job.spec.offset >= before:
-            return False
-        if matches is None:
-            return True
+    def budget() -> bool:
+        nonlocal looked_at
         looked_at += 1
-        if looked_at > LOOKED_AT_MAX:
-            raise _Enough
-        last = job.spec.offset
-        return matches(job)
+        return looked_at <= LOOKED_AT_MAX
 
-    found: list[Job] = []
-    jobs = view.jobs(
+    found = page(
+        view,
+        PAGE,
+        budget,
         states=[state] if state else (),
-        queues=[query["queue"]] if query.get("queue") else (),
-        tags=[query["tag"]] if query.get("tag") else (),
-        where=where,
-        newest_first=True,
+        where=_matcher(view, asked),
+        beyond=before or None,
     )
-    following = None
-    try:
-        for job in jobs:
-            if len(found) == PAGE:
-                following = found[-1].spec.offset
-                break
-            found.append(job)
-    except _Enough:
-        following = last
     return {
-        "jobs": [tell.job(job) for job in found],
+        "jobs": [tell.job(job) for job in found.jobs],
         "states": STATES,
         "given": {name: query.get(name, "") for name in FILTERS},
         "is_filtered": any(query.get(name) for name in FILTERS if name != "state"),
         "before": before,
-        "following": following,
+        "following": found.beyond,
         "looked_at": looked_at if looked_at > LOOKED_AT_MAX else 0,
     }
 
@@ -81,24 +61,27 @@ def _number(text: str) -> int:
     return int(text or 0)
 
 
-def _matcher(view: View, asked: Asked) -> Callable[[Job], bool] | None:
-    """Whether a job is what was searched for; None where nothing was."""
-    words = asked.query.get("q", "").casefold().split()
-    command = asked.query.get("command", "").casefold()
-    since, until = (_instant(view, name, asked.query.get(name, "")) for name in ("since", "until"))
-    if not (words or command or since or until):
-        return None
+def _matcher(view: View, asked: Asked) -> Callable[[Job], bool]:
+    """Whether a job is what was searched for."""
+    query = asked.query
+    words = query.get("q", "").casefold().split()
+    queue, tag = query.get("queue", ""), query.get("tag", "")
+    command = query.get("command", "").casefold()
+    since, until = (_instant(view, name, query.get(name, "")) for name in ("since", "until"))
+    until = until or instants.LATEST
 
     def matches(job: Job) -> bool:
         spec = job.spec
-        if (since and spec.at < since) or (until and spec.at > until):
+        if queue and spec.queue != queue:
             return False
+        if not since <= spec.at <= until or (tag and tag not in (spec.tags or ())):
+            return False
+        if not (words or command):
+            return True
         text = spec.command.casefold()
         if command not in text:
             return False
-        if not words:
-            return True
-        text = "\n".join((spec.job, text, job.error.casefold(), *(spec.tags or ())))
+        text = "\n".join((spec.job, text, job.error, *(spec.tags or ()))).casefold()
         return all(word in text for word in words)
 
     return matches

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from queuectl import instants
-from queuectl.events import vocabulary as v
 from queuectl.projections.recent import EVENTS, MINUTES, Recent
 from queuectl.queueview import PastView, QueueView, View
 
@@ -15,22 +12,18 @@ class Lately:
 
     def __init__(self) -> None:
         self._now: Recent | None = None
+        self._view: View | None = None
+        """Whose: another queue takes its place once a damaged log was repaired."""
 
     def of(self, view: View) -> Recent:
         """What had happened lately at the moment that is looked at."""
         if isinstance(view, PastView):
             return _gathered(view)
-        if self._now is None:
-            self._now = _gathered(view)
+        if self._now is None or self._view is not view:
+            self._now, self._view = _gathered(view), view
             if isinstance(view, QueueView):
-                view.heard.append(self._hear)
+                view.heard.append(self._now.hear)
         return self._now
-
-    def _hear(self, events: Sequence[v.Event]) -> None:
-        assert self._now is not None
-        new = [event for event in events if event.offset > self._now.offset]
-        if new:
-            self._now.apply(new)
 
 
 def _gathered(view: View) -> Recent:

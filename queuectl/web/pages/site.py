@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -18,7 +18,7 @@ from queuectl.jobqueue import Queue
 from queuectl.queueview import View
 from queuectl.web.access import Visitor, visitor
 from queuectl.web.pages import show
-from queuectl.web.pages.frame import frame
+from queuectl.web.pages.frame import frame, told
 from queuectl.web.problems import status_of
 from queuectl.web.served import Served
 
@@ -63,6 +63,7 @@ class Again(Exception):
 
 
 Present = Callable[[View, Asked], dict[str, Any]]
+Gather = Callable[[Served, Asked], Awaitable[dict[str, Any]]]
 Act = Callable[[Queue, Form], str]
 
 
@@ -91,42 +92,55 @@ class Site:
 
     def page(self, path: str, template: str, present: Present) -> Route:
         """A page that shows what `present` finds, now or at a moment."""
+        return self._route(path, lambda request: self._look(request, template, present))
 
+    def search(self, path: str, template: str, gather: Gather) -> Route:
+        """A page for which more than one moment, or more than what is folded, is looked at."""
+
+        async def look(request: Request) -> Response:
+            found = await gather(self._served, _asked(request))
+            return await self._look(request, template, lambda view, asked: found)
+
+        return self._route(path, look)
+
+    def _route(self, path: str, look: Callable[[Request], Awaitable[Response]]) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
-                return await self._look(request, template, present)
+                return await look(request)
             except QueuectlError as error:
                 return await self.failed(request, error)
 
         return Route(path, endpoint)
 
     async def _look(self, request: Request, template: str, present: Present) -> Response:
-        asked = Asked(request.path_params, request.query_params, _visitor(request))
+        asked = _asked(request)
         heard = request.headers.get(AFTER, "")
         at = asked.query.get("at") or None
-        cache_key = (str(request.url.query) + request.url.path, asked.visitor)
+        key = (f"{request.url.path}?{request.url.query}", asked.visitor)
 
         def ask(view: View) -> dict[str, Any] | str:
             now_s = view.host.monotonic_s()
-            part = self._parts.get(cache_key) if heard.isdecimal() else None
+            part = self._parts.get(key) if heard.isdecimal() else None
             if part and part.offset >= int(heard) and now_s - part.made_s < _FRESH_S:
                 return part.html
-            found = _found(view, asked, present)
-            found["frame"]["made_s"] = now_s
-            return found
+            return {**_found(view, asked, present), "made_s": now_s}
 
         found = await self._served.read(ask, at)
         if isinstance(found, str):
             return HTMLResponse(found)
         offset = found["frame"]["offset"]
-        if at is not None and at != str(offset):
-            return RedirectResponse(_path_at(request, offset), HTTPStatus.SEE_OTHER)
+        if at is not None:
+            if at != str(offset):
+                return RedirectResponse(_path_at(request, offset), HTTPStatus.SEE_OTHER)
+            damage = await self._served.damage()
+            if damage is not None:
+                found["frame"]["damage"] = told(damage)
         if "status" in found:
             html = self._render("wrong.html", request, found, part=bool(heard))
             return HTMLResponse(html, found["status"])
         html = self._render(template, request, found, part=bool(heard))
         if heard:
-            self._keep(cache_key, _Part(offset, found["frame"]["made_s"], html))
+            self._keep(key, _Part(offset, found["made_s"], html))
         return HTMLResponse(html)
 
     def _keep(self, key: tuple[str, Visitor], part: _Part) -> None:
@@ -202,6 +216,10 @@ def _found(view: View, asked: Asked, present: Present) -> dict[str, Any]:
 
 def _unread(detail: str) -> dict[str, Any]:
     return {"status": HTTPStatus.SERVICE_UNAVAILABLE, "detail": detail}
+
+
+def _asked(request: Request) -> Asked:
+    return Asked(request.path_params, request.query_params, _visitor(request))
 
 
 def _visitor(request: Request) -> Visitor:
