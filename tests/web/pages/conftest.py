@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ except ModuleNotFoundError:  # the tests below say how to get it
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 _MISSING = "no browser to look at pages with: apt-get install chromium"
-AXE = Path(__file__).parents[1] / "axe" / "axe.min.js"
 PATIENCE_MS = PATIENCE_S * 1000
 
 
@@ -38,14 +36,17 @@ class Dashboard:
         self._notes = self.site.root / "server.log"
         with self._notes.open("ab") as notes:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "queuectl", "--data", str(self.site.place), "web"]
-                + ["--port", str(self.port), *self._options],
+                [sys.executable, "-m", "queuectl", *self._words()],
                 stdin=subprocess.DEVNULL,
                 stdout=notes,
                 stderr=subprocess.STDOUT,
             )
         self.said = eventually(self._url)
         self.port = int(re.findall(r":(\d+)/", self.said)[0])
+
+    def _words(self) -> list[str]:
+        place = ["--data", str(self.site.place)]
+        return [*place, "web", "--port", str(self.port), *self._options]
 
     def _url(self) -> str:
         assert self._process.poll() is None, self._notes.read_text()
@@ -56,9 +57,8 @@ class Dashboard:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def stop(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        assert self._process.wait(PATIENCE_S) == 0, self._notes.read_text()
+    def signal(self, signum: int) -> None:
+        self._process.send_signal(signum)
 
     def kill(self) -> None:
         self._process.kill()
