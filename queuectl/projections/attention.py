@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from queuectl import instants
-from queuectl.domain.job import DEAD
+from queuectl.domain.job import DEAD, WAITING
 from queuectl.instants import Instant
 from queuectl.projections.state import State
 from queuectl.projections.workers import WorkerRow
@@ -35,10 +35,11 @@ def concerns(
     """The gravest first."""
     rows = list(state.workers.rows.values())
     serving = [row for row in rows if is_alive(row.id) is not False]
-    waiting = state.ready.by_queue
+    waiting = {queue: sum(counts[one] for one in WAITING) for queue, counts in state.queues.items()}
     for queue in sorted(waiting):
         if (
-            queue not in state.paused
+            waiting[queue]
+            and queue not in state.paused
             and not any(row.serves(queue) for row in serving)
             and state.ready.is_due(queue, now)
         ):
@@ -52,7 +53,7 @@ def concerns(
     if state.counts[DEAD]:
         yield Concern(DEAD_JOBS, "", state.counts[DEAD])
     for queue in sorted(state.paused):
-        if waiting.get(queue):
+        if waiting[queue]:
             yield Concern(PAUSED, queue, waiting[queue])
 
 

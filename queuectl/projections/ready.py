@@ -5,8 +5,7 @@ Higher priority first, then the time from which a job could run, then the order 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from heapq import heapify, heappop, heappush
 
 from queuectl.domain.job import Job
@@ -24,27 +23,15 @@ class ReadyIndex:
         self._waiting = {job.spec.job: job for job in waiting}
         self._due: dict[str, list[_Due]] | None = None
         self._scheduled: list[_Scheduled] = []
-        self._by_queue: Counter[str] | None = None
 
     def add(self, job: Job) -> None:
         self._waiting[job.spec.job] = job
-        if self._by_queue is not None:
-            self._by_queue[job.spec.queue] += 1
         if self._due is not None:
             heappush(self._scheduled, (job.runnable_at, job.spec.offset, job.spec.job))
 
     def remove(self, id: str) -> None:
         # What the heaps hold of it is skipped when it comes up.
-        job = self._waiting.pop(id)
-        if self._by_queue is not None:
-            self._by_queue[job.spec.queue] -= 1
-
-    @property
-    def by_queue(self) -> Mapping[str, int]:
-        """How many jobs wait in each queue, due or not; kept up once it was asked for."""
-        if self._by_queue is None:
-            self._by_queue = Counter(job.spec.queue for job in self._waiting.values())
-        return self._by_queue
+        del self._waiting[id]
 
     def is_due(self, queue: str, now: Instant) -> bool:
         """Whether any job of that queue could run at `now`."""

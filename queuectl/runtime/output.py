@@ -81,14 +81,6 @@ class OutputReader:
         self.position += len(piece)
         return piece
 
-    def seek(self, position: int) -> None:
-        """Go on from that byte."""
-        self._position = position
-
-    def size(self) -> int:
-        """Bytes so far; 0 where there is no such file."""
-        return self._host.file_size(self._path)
-
     def exists(self) -> bool:
         return self._host.exists(self._path)
 

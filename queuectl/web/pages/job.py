@@ -184,7 +184,7 @@ def _output(view: View, id: str, token: int, stream: str) -> dict[str, Any]:
         there = reader.exists()
         size = reader.size() if there else 0
         begin = max(0, size - _SHOWN_BYTES)
-        reader.seek(begin)
+        reader.position = begin
         data = reader.read(size - begin) if size else b""
     finally:
         reader.close()
@@ -224,7 +224,7 @@ def output_route(served: Served) -> Route:
             # Asked for before it is read, so that nothing is missed.
             ended = not (job.held and job.token == token)
             reader = OutputReader(view.home, view.host, job.id, token, stream)
-            reader.seek(int(begin))
+            reader.position = int(begin)
             try:
                 data = reader.read(_SHOWN_BYTES)
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from queuectl.domain.job import DEAD, PROCESSING, WAITING
 from queuectl.projections.attention import concerns
 from queuectl.projections.recent import Recent
 from queuectl.queueview import View
@@ -56,20 +57,15 @@ def _rates(recent: Recent, now: str) -> dict[str, Any]:
 
 def _queues(view: View) -> list[dict[str, Any]]:
     state = view.state
-    waiting = state.ready.by_queue
     serving = [row for row in state.workers.rows.values() if view.is_alive(row.id) is not False]
-    held: dict[str, int] = {}
-    for row in state.workers.rows.values():
-        for job in row.holding.values():
-            held[job.queue] = held.get(job.queue, 0) + 1
-    names = {name for name, number in waiting.items() if number} | state.paused | set(held)
     return [
         {
             "name": name,
-            "waiting": waiting.get(name, 0),
-            "running": held.get(name, 0),
+            "waiting": sum(counts[one] for one in WAITING),
+            "running": counts[PROCESSING],
+            "dead": counts[DEAD],
             "paused": name in state.paused,
             "workers": sum(row.serves(name) for row in serving),
         }
-        for name in sorted(names or {"default"})
+        for name, counts in sorted(state.queues.items())
     ]

@@ -17,6 +17,7 @@ from queuectl.errors import Damaged, Invalid, QueuectlError
 from queuectl.jobqueue import Queue
 from queuectl.queueview import View
 from queuectl.web.access import Visitor, visitor
+from queuectl.web.login import cookie_name
 from queuectl.web.pages import show
 from queuectl.web.pages.frame import frame, told
 from queuectl.web.problems import status_of
@@ -165,6 +166,7 @@ class Site:
             link=link,
             query=request.query_params,
             path=request.url.path,
+            signed_in=cookie_name(request) in request.cookies,
             layout="part.html" if part else "whole.html",
         )
 

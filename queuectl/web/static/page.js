@@ -4,11 +4,12 @@
 import { charts, redraw } from "./charts.js";
 import { morph } from "./morph.js";
 
-const STREAM = "/api/v1/events/stream";
+const STREAM = "/api/v1/events";
 const AFTER = "queuectl-after";
 const APART_MS = 1000; // between two looks, however much happens
 const IDLE_MS = 15000; // until times are told anew though nothing happens
 const RETRY_MS = 2000;
+const SOON_MS = 250;
 const OUTPUT_MS = 400;
 const OUTPUT_CHARACTERS_MAX = 1 << 20;
 
@@ -23,6 +24,7 @@ let isLooking = false;
 let isPaused = false;
 let timer = 0;
 let source = null;
+let refused = 0;
 
 // ---- showing another state of the same page
 
@@ -33,7 +35,9 @@ function address() {
 }
 
 async function look(path) {
-  const answer = await fetch(path, { headers: { [AFTER]: String(isPast() ? 0 : heard) } });
+  const headers = { accept: "text/html", [AFTER]: String(isPast() ? 0 : heard) };
+  const answer = await fetch(path, { headers });
+  if (new URL(answer.url).pathname === "/login") location.assign(answer.url);
   if (answer.status >= 500 && answer.status !== 503) throw new Error(answer.statusText);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const main = page.getElementById("main");
@@ -77,23 +81,25 @@ function connect() {
   if (isPast()) return;
   source = new EventSource(`${STREAM}?after=${heard}`);
   source.onopen = () => {
+    refused = 0;
     element("lost").hidden = true;
     say(isPaused ? "paused" : "live");
     if (heard > shown) soon();
   };
   source.onmessage = hear;
-  source.addEventListener("damaged", () => refresh());
+  source.addEventListener("damage", refresh);
   source.onerror = () => {
-    lose();
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
+    const isRefused = source.readyState === EventSource.CLOSED;
+    // A page may know of an event that the stream has not told yet.
+    if (!isRefused || refused++) lose();
+    if (isRefused) setTimeout(connect, refused > 1 ? RETRY_MS : SOON_MS);
   };
 }
 
 function hear(message) {
-  const found = JSON.parse(message.data);
-  const events = Array.isArray(found) ? found : [found];
-  heard = Math.max(heard, Number(message.lastEventId) || 0, ...events.map((one) => one.offset || 0));
-  if (!isPaused && events.some(concerns)) soon();
+  const event = JSON.parse(message.data);
+  heard = Math.max(heard, event.offset);
+  if (!isPaused && event.offset > shown && concerns(event)) soon();
 }
 
 function lose() {

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from workers import PATIENCE_S, Site, eventually
 
+from queuectl.web.access import Tokens
+
 try:
     from playwright.sync_api import Browser, Page, sync_playwright
 except ModuleNotFoundError:  # the tests below say how to get it
@@ -41,21 +43,25 @@ class Dashboard:
                 stdout=notes,
                 stderr=subprocess.STDOUT,
             )
-        self.said = eventually(self._url)
-        self.port = int(re.findall(r":(\d+)/", self.said)[0])
+        self.url = eventually(self._serves)
+        self.port = int(self.url.rpartition(":")[2])
 
     def _words(self) -> list[str]:
         place = ["--data", str(self.site.place)]
         return [*place, "web", "--port", str(self.port), *self._options]
 
-    def _url(self) -> str:
-        assert self._process.poll() is None, self._notes.read_text()
-        found = re.findall(r"http://\S+", self._notes.read_text())
-        return found[-1] if found and found[-1].count("/") >= 3 else ""
+    def _serves(self) -> str:
+        said = self._notes.read_text()
+        assert self._process.poll() is None, said
+        return (re.findall(r"^(http://.+)/login/", said, re.MULTILINE) or [""])[-1]
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def link(self, role: str = "") -> str:
+        """Lets one browser in, once; with all rights, or those of a role."""
+        host = self.site.queue.host
+        tokens = Tokens(self.site.queue.home, host)
+        if role and role not in [token.role for token in tokens.list()]:
+            tokens.add(role, role, actor="tests")
+        return f"{self.url}/login/{tokens.link(role, 600_000)}"
 
     def signal(self, signum: int) -> None:
         self._process.send_signal(signum)
@@ -80,25 +86,35 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def serve(tmp_path: Path, chromium: Browser) -> Iterator[Callable[..., Dashboard]]:
-    """Starts a server on a queue of its own."""
-    sites: list[Site] = []
+def _serving(root: Path) -> Iterator[Callable[..., Dashboard]]:
     servers: list[Dashboard] = []
 
     def start(*options: str) -> Dashboard:
-        root = tmp_path / str(len(sites))
-        root.mkdir()
-        sites.append(Site(root))
-        sites[-1].add("true")
-        servers.append(Dashboard(sites[-1], *options))
+        place = root / str(len(servers))
+        place.mkdir()
+        site = Site(place)
+        site.add("true")
+        servers.append(Dashboard(site, *options))
         return servers[-1]
 
     yield start
     for server in servers:
         server.close()
-    for site in sites:
-        site.close()
+        server.site.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, chromium: Browser) -> Iterator[Callable[..., Dashboard]]:
+    """Starts a server on a queue of its own."""
+    yield from _serving(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def serve_all(
+    tmp_path_factory: pytest.TempPathFactory, chromium: Browser
+) -> Iterator[Callable[..., Dashboard]]:
+    """The same, for all tests of a module."""
+    yield from _serving(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture
@@ -107,15 +123,15 @@ def look(chromium: Browser) -> Iterator[Callable[..., Page]]:
     contexts = []
     complaints: list[str] = []
 
-    def open_page(server: Dashboard, path: str = "/", **how: Any) -> Page:
+    def open_page(server: Dashboard, path: str = "/", role: str = "", **how: Any) -> Page:
         context = chromium.new_context(**how)
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: _complain(complaints, message))
-        page.goto(server.said)
-        page.wait_for_url(lambda url: "/login/" not in url)
+        page.goto(server.link(role))
+        page.wait_for_url(server.url + "/")
         page.goto(server.url + path)
         return page
 

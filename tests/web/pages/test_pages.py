@@ -211,6 +211,33 @@ def test_what_cannot_be_done_is_said(serve: Serve, look: Look) -> None:
     expect(page.get_by_role("alert")).to_contain_text("nothing left to cancel")
 
 
+def test_a_viewer_is_offered_nothing_and_refused(serve: Serve, look: Look) -> None:
+    server = serve()
+    site = server.site
+    id = site.add("exit 1", max_retries=1)
+    site.drain()
+    page = look(server, f"/jobs/{id}", role="viewer")
+    for path in ("/", "/jobs", f"/jobs/{id}", "/dead/all"):
+        page.goto(server.url + path)
+        assert page.locator("form[method=post]:not([action='/logout'])").count() == 0, path
+    submit = (
+        "path => { const form = document.createElement('form'); form.method = 'post';"
+        " form.action = path; document.body.append(form); form.submit() }"
+    )
+    with page.expect_response(f"{server.url}/jobs/{id}/retry") as answer:
+        page.evaluate(submit, f"/jobs/{id}/retry")
+    assert answer.value.status == 403
+    assert site.state(id) == "dead"
+    page = look(server, "/jobs", role="submitter")
+    page.locator("#enqueue summary").click()
+    page.get_by_label("Command", exact=True).fill("echo mine")
+    page.get_by_role("button", name="Enqueue").click()
+    expect(page.get_by_text("The job is enqueued")).to_be_visible()
+    assert page.locator("#cancel").count() == 0
+    enqueued = site.queue.get(page.locator("h1 .mono").inner_text())
+    assert enqueued.spec.actor == "submitter@web"
+
+
 def test_another_site_cannot_make_a_browser_act(serve: Serve, look: Look) -> None:
     server = serve()
     page = look(server, "/jobs")
@@ -234,8 +261,8 @@ def test_another_site_cannot_make_a_browser_act(serve: Serve, look: Look) -> Non
     thread.start()
     try:
         with page.expect_response(server.url + "/jobs") as answer:
-            # Its own name, because ports alone make no other site.
-            page.goto(f"http://localhost:{other.server_port}/")
+            # By another name, because ports alone make no other site.
+            page.goto(f"http://127.0.0.1:{other.server_port}/")
         assert answer.value.status in (401, 403)
     finally:
         thread.join()
@@ -326,10 +353,10 @@ def test_searches_stand_in_the_address_and_pages_go_on(serve: Serve, look: Look)
 # ---- for everybody
 
 
-@pytest.fixture
-def busy(serve: Serve) -> Any:
+@pytest.fixture(scope="module")
+def busy(serve_all: Serve) -> Any:
     """A server with something on every page."""
-    server = serve()
+    server = serve_all()
     site = server.site
     for n in range(3):
         site.add(f"echo no file {n} >&2; exit 3", max_retries=1)
