@@ -1,7 +1,7 @@
 // Makes one tree of elements like another, and keeps what is alike: focus, selection, what was typed,
 // and what was opened all stay. An element with `data-keep` belongs to a script and is left alone.
 
-const OWN = { DETAILS: ["open"], INPUT: ["checked"], PRE: [] };
+const OWN = { DETAILS: ["open"], INPUT: ["checked"] };
 
 export function morph(from, to) {
   if (from.isEqualNode(to)) return;
@@ -20,7 +20,7 @@ function attributes(from, to) {
 }
 
 function children(from, to) {
-  const named = new Map([...from.children].filter((one) => one.id).map((one) => [one.id, one]));
+  const named = new Map([...from.children].map((one) => [idOf(one), one]));
   const used = new Set();
   let place = from.firstChild;
   for (const wanted of [...to.childNodes]) {
@@ -46,10 +46,16 @@ function children(from, to) {
 }
 
 function counterpart(place, wanted, named, used) {
-  if (wanted.id) {
-    const found = named.get(wanted.id);
+  const id = idOf(wanted);
+  if (id) {
+    const found = named.get(id);
     return found && found.tagName === wanted.tagName && !used.has(found) ? found : null;
   }
-  const alike = place && !place.id && place.nodeName === wanted.nodeName;
+  const alike = place && !idOf(place) && place.nodeName === wanted.nodeName;
   return alike ? place : null;
+}
+
+// A form with a field named "id" has that field as its property of that name.
+function idOf(node) {
+  return node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("id") : null;
 }
