@@ -92,7 +92,9 @@ function connect() {
     const isRefused = source.readyState === EventSource.CLOSED;
     // A page may know of an event that the stream has not told yet.
     if (!isRefused || refused++) lose();
-    if (isRefused) setTimeout(connect, refused > 1 ? RETRY_MS : SOON_MS);
+    if (!isRefused) return;
+    setTimeout(connect, refused > 1 ? RETRY_MS : SOON_MS);
+    if (refused > 1) refresh(); // which leads to where one signs in
   };
 }
 

@@ -53,10 +53,12 @@ class Dashboard:
     def _serves(self) -> str:
         said = self._notes.read_text()
         assert self._process.poll() is None, said
-        return (re.findall(r"^(http://.+)/login/", said, re.MULTILINE) or [""])[-1]
+        return (re.findall(r"^(http://[^/]+)/", said, re.MULTILINE) or [""])[-1]
 
     def link(self, role: str = "") -> str:
         """Lets one browser in, once; with all rights, or those of a role."""
+        if "--no-token" in self._options:
+            return self.url
         host = self.site.queue.host
         tokens = Tokens(self.site.queue.home, host)
         if role and role not in [token.role for token in tokens.list()]:
