@@ -6,7 +6,7 @@ BIN := .venv/bin
 CODE := $(wildcard queuectl tests bench scripts)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench torture docs clean
+.PHONY: help setup demo test lint bench torture docs screenshots clean
 
 help:  ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -17,8 +17,9 @@ setup:  ## Make .venv with queuectl and its development tools in it
 demo: setup  ## Run some 200 real jobs over this checkout and check what came of them
 	@$(BIN)/python scripts/demo.py
 
+# What was skipped, and what it would need, is said at the end (-rs).
 test: setup  ## Run the tests
-	$(BIN)/pytest -n 2 -m "not torture"
+	$(BIN)/pytest -n 2 -m "not torture" -rs
 
 lint: setup  ## Check style, formatting and types
 	$(BIN)/ruff check $(CODE)
@@ -37,6 +38,9 @@ torture: setup  ## Run the tests that kill and cut without end (half an hour)
 
 docs: setup  ## Write the generated pages of docs/ anew
 	@$(BIN)/python scripts/generate_docs.py
+
+screenshots: setup  ## Take the pictures of the README anew, of a real dashboard
+	@$(BIN)/python scripts/screenshots.py
 
 clean:  ## Remove what the other targets made; data/ stays
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -87,10 +87,10 @@ class Recent:
                 del self._minutes[old]
         return found
 
-    def points(self, now: Instant) -> list[Point]:
-        """The minutes up to the one that `now` is in, oldest first."""
+    def points(self, now: Instant, minutes: int = MINUTES) -> list[Point]:
+        """So many minutes up to the one that `now` is in, oldest first."""
         last = instants.to_us(now) // _MINUTE_US
-        return [self._point(index) for index in range(last - MINUTES + 1, last + 1)]
+        return [self._point(index) for index in range(last - minutes + 1, last + 1)]
 
     def _point(self, index: int) -> Point:
         at = instants.from_us(index * _MINUTE_US)

@@ -17,6 +17,7 @@ from queuectl.jobqueue import Queue
 from queuectl.projections import timeline
 from queuectl.projections.causes import Now, causes
 from queuectl.projections.runs import RUNNING, Run
+from queuectl.quantities import format_duration
 from queuectl.queueview import View
 from queuectl.runtime.output import OutputReader
 from queuectl.telling.documents import job_document
@@ -24,6 +25,7 @@ from queuectl.telling.story import because, phases
 from queuectl.telling.words import printable, printable_output
 from queuectl.web.answers import answer
 from queuectl.web.pages import tell
+from queuectl.web.pages.show import clock
 from queuectl.web.pages.site import Asked, Form
 from queuectl.web.problems import of_error
 from queuectl.web.served import Served
@@ -33,7 +35,9 @@ _SHOWN_BYTES = 64 << 10
 _STEPS_MAX = 200
 _LANE = 1000
 """The width of a picture of the runs of a job, in its own units."""
-_ASIDE = frozenset(("id", "command", "argv", "state", "error", "run_at"))
+_ASIDE = frozenset(
+    ("id", "command", "argv", "state", "error", "run_at", "wait_seconds", "run_seconds")
+)
 """What stands elsewhere on the page, or in another form."""
 
 
@@ -95,11 +99,17 @@ def _purged(view: View, id: str, now: str) -> dict[str, Any]:
 
 def _fields(job: Job) -> dict[str, str]:
     """What there is to know, by name."""
+    spec = job.spec
+    durations = {
+        "timeout": format_duration(spec.timeout_ms) if spec.timeout_ms else "none",
+        "backoff_base": format_duration(spec.backoff_base * 1000),
+    }
     shown = {}
-    for name, value in job_document(job).items():
+    for name, value in (job_document(job) | durations).items():
         if value in (None, [], "") or name in _ASIDE:
             continue
         text = ", ".join(value) if isinstance(value, list) else str(value)
+        text = clock(text) if name.endswith("_at") else text
         shown[name.replace("_", " ")] = printable(text)
     return shown
 

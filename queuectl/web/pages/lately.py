@@ -35,6 +35,6 @@ def _gathered(view: View) -> Recent:
             within = [event for event in events if event.offset <= last]
             if within:
                 recent.apply(within)
-            if len(within) < len(events):
+            if events[-1].offset >= last:
                 break
     return recent

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from queuectl import instants
 from queuectl.domain.job import DEAD, PROCESSING, WAITING
 from queuectl.projections.attention import concerns
-from queuectl.projections.recent import Recent
+from queuectl.projections.recent import MINUTES, Recent
 from queuectl.queueview import View
 from queuectl.web.pages import tell
 from queuectl.web.pages.lately import Lately
@@ -14,6 +15,7 @@ from queuectl.web.pages.site import Asked
 from queuectl.web.pages.workers import rows
 
 _EVENTS = 12
+_MINUTES_MIN = 10
 _WORKERS_MAX = 12
 
 
@@ -31,7 +33,7 @@ class Overview:
         return {
             "concerns": [found._asdict() for found in concerns(state, now, view.is_alive)],
             "rates": _rates(recent, now),
-            "points": [point._asdict() for point in recent.points(now)],
+            "points": [point._asdict() for point in recent.points(now, _minutes(view))],
             "workers": workers[:_WORKERS_MAX],
             "workers_in_all": len(workers),
             "slots": sum(row["slots"] for row in workers),
@@ -39,6 +41,13 @@ class Overview:
             "queues": _queues(view),
             "events": [tell.event(event) for event in reversed(recent.events)][:_EVENTS],
         }
+
+
+def _minutes(view: View) -> int:
+    """As many as are drawn: all that is remembered, or fewer of a queue that is young."""
+    began = view.known.statistics.first_at or view.now()
+    age = instants.between_ms(began, view.now()) // 60_000
+    return min(MINUTES, max(_MINUTES_MIN, age + 2))
 
 
 def _rates(recent: Recent, now: str) -> dict[str, Any]:

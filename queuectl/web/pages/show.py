@@ -27,6 +27,11 @@ def ago(at: str, now: str) -> str:
     return words.ago(instants.between_ms(at, now))
 
 
+def since(at: str, now: str) -> str:
+    """For how long: `3m12s`."""
+    return words.seconds(instants.between_ms(at, now))
+
+
 def clock(at: str) -> str:
     """`2026-11-22 14:00:03`: to the second, in UTC."""
     return at[:19].replace("T", " ")
@@ -36,6 +41,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "duration": duration,
     "ago": ago,
+    "since": since,
     "clock": clock,
     "size": format_size,
     "safe_line": words.printable,

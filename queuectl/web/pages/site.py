@@ -212,12 +212,12 @@ def _found(view: View, asked: Asked, present: Present) -> dict[str, Any]:
         found = present(view, asked)
     except Damaged as damage:
         # What was read before stands; only this page needed more.
-        return {**_unread(str(damage)), "frame": frame(view, asked.visitor, damage)}
+        found = {
+            "status": HTTPStatus.SERVICE_UNAVAILABLE,
+            "detail": "This page needs more of the log than can be read.",
+        }
+        return {**found, "frame": frame(view, asked.visitor, damage)}
     return {**found, "frame": frame(view, asked.visitor)}
-
-
-def _unread(detail: str) -> dict[str, Any]:
-    return {"status": HTTPStatus.SERVICE_UNAVAILABLE, "detail": detail}
 
 
 def _asked(request: Request) -> Asked:
