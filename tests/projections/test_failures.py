@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl import instants
-from queuectl.projections.failures import Group, direction, grouped
+from queuectl.domain.job import DEAD, Job
+from queuectl.events.vocabulary import JobEnqueued
+from queuectl.projections.failures import Group, direction, grouped, of_jobs
 from queuectl.projections.runs import COMPLETED, FAILED, LOST, OUTCOMES, RELEASED, RUNNING, Run
 
 START_US = instants.to_us("2026-11-22T02:31:00.000000Z")
@@ -43,6 +45,16 @@ def test_the_same_in_other_words_is_one_group() -> None:
     )
     assert (group.count, dict(group.jobs), group.last_job) == (3, {"job1": 1, "job2": 2}, "job2")
     assert (group.first_at, group.last_at) == (at(1), at(3))
+
+
+def test_jobs_are_grouped_by_their_last_failure_whatever_their_order() -> None:
+    def dead(id: str, second: int, error: str) -> Job:
+        spec = JobEnqueued(job=id, command="cat /a/1")
+        return Job(spec, 1, at(second), at(0), state=DEAD, exit_code=1, error=error)
+
+    first, second = of_jobs([dead("c", 9, "row 7"), dead("b", 3, "no"), dead("a", 5, "row 8")])
+    assert (dict(first.jobs), first.last_job, first.first_at) == ({"a": 1, "c": 1}, "c", at(5))
+    assert dict(second.jobs) == {"b": 1}
 
 
 def test_what_is_another_failure_is_another_group_and_the_largest_come_first() -> None:
