@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workers import PATIENCE_S, Site, eventually
+from workers import AGES_S, PATIENCE_S, Site, eventually
 
 from queuectl.web.access import Tokens
 
@@ -22,7 +22,8 @@ except ModuleNotFoundError:  # the tests below say how to get it
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 _MISSING = "no browser to look at pages with: apt-get install chromium"
-PATIENCE_MS = PATIENCE_S * 1000
+PATIENCE_MS = 180_000
+"""Generous: a browser and a server start slowly on a machine that is busy with others."""
 
 
 class Dashboard:
@@ -32,7 +33,7 @@ class Dashboard:
         self.site = site
         self.port = 0
         self._options = options
-        self.start()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._notes = self.site.root / "server.log"
@@ -43,7 +44,7 @@ class Dashboard:
                 stdout=notes,
                 stderr=subprocess.STDOUT,
             )
-        self.url = eventually(self._serves)
+        self.url = eventually(self._serves, AGES_S)
         self.port = int(self.url.rpartition(":")[2])
 
     def _words(self) -> list[str]:
@@ -52,7 +53,7 @@ class Dashboard:
 
     def _serves(self) -> str:
         said = self._notes.read_text()
-        assert self._process.poll() is None, said
+        assert self._process is not None and self._process.poll() is None, said
         return (re.findall(r"^(http://[^/]+)/", said, re.MULTILINE) or [""])[-1]
 
     def link(self, role: str = "") -> str:
@@ -66,15 +67,13 @@ class Dashboard:
         return f"{self.url}/login/{tokens.link(role, 600_000)}"
 
     def signal(self, signum: int) -> None:
+        assert self._process is not None
         self._process.send_signal(signum)
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait(PATIENCE_S)
-
-    def close(self) -> None:
-        if self._process.poll() is None:
-            self.kill()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="session")
@@ -97,11 +96,12 @@ def _serving(root: Path) -> Iterator[Callable[..., Dashboard]]:
         site = Site(place)
         site.add("true")
         servers.append(Dashboard(site, *options))
+        servers[-1].start()
         return servers[-1]
 
     yield start
     for server in servers:
-        server.close()
+        server.kill()
         server.site.close()
 
 

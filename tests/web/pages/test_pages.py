@@ -20,8 +20,7 @@ from playwright.sync_api import Page, expect
 AXE = Path(__file__).parents[1] / "axe" / "axe.min.js"
 Serve = Callable[..., Any]
 Look = Callable[..., Page]
-PATIENCE_MS = 50_000
-expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=180_000)
 NASTY = r"""printf '<script>window.hacked = 1</script> \033[31mred\007 \342\200\256kcab\n'"""
 PAGES = (
     *("/", "/jobs", "/jobs?q=nothing+is+like+that", "/workers", "/dead", "/dead/all"),
