@@ -9,7 +9,7 @@ from queuectl.domain.job import Job
 from queuectl.errors import NotFound
 from queuectl.events import vocabulary as v
 from queuectl.projections.causes import Cause, Now, causes
-from queuectl.queueview import View
+from queuectl.view import View
 
 
 def id_of(view: View, name: str) -> str:

@@ -9,7 +9,7 @@ from queuectl.domain.fingerprint import of_job
 from queuectl.domain.job import CANCELLED, DEAD, FAILED, PENDING, PROCESSING, Job
 from queuectl.errors import Invalid, NotFound, QueuectlError, Rejected
 from queuectl.jobqueue import Queue
-from queuectl.queueview import View
+from queuectl.view import View
 
 
 class Verb(NamedTuple):

@@ -236,12 +236,8 @@ class State:
                 statistics.count(event)
                 if isinstance(event, v.AttemptEvent):
                     spoke[event.worker] = event
-                elif isinstance(event, v.JobRedacting):
-                    self.redactions.append(event)
-                    self.redacting.add(event.job)
-                elif kind is v.JobRedacted:
-                    self.redacting.discard(event.job)  # type: ignore[attr-defined]
-                    self.redacted = event.offset
+                elif isinstance(event, v.JobRedacting | v.JobRedacted):
+                    self._note_redaction(event)
             id = event.job  # type: ignore[attr-defined]
             job = rows.get(id)
             if job is None and jobs.base is not None:
@@ -268,6 +264,14 @@ class State:
         if event is not None:
             statistics.reached(events[0].at, event.at)
             self.offset = event.offset
+
+    def _note_redaction(self, event: v.JobRedacting | v.JobRedacted) -> None:
+        if isinstance(event, v.JobRedacting):
+            self.redactions.append(event)
+            self.redacting.add(event.job)
+        else:
+            self.redacting.discard(event.job)
+            self.redacted = event.offset
 
     def _apply_other(self, event: v.Event) -> None:
         match event:

@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from queuectl.projections.statistics import Histogram, Statistics
-from queuectl.queueview import View
+from queuectl.view import View
 from queuectl.web.live import Live
 from queuectl.web.served import Served
 

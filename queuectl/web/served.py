@@ -14,8 +14,9 @@ from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.jobqueue import Queue
 from queuectl.projections.past import Moment
-from queuectl.queueview import PastView, QueueView, View
+from queuectl.queueview import QueueView
 from queuectl.telling.moments import Named, parsed
+from queuectl.view import PastView, View
 from queuectl.web.access import Visitor
 
 T = TypeVar("T")

@@ -15,13 +15,14 @@ from queuectl import asking, instants
 from queuectl.domain.fingerprint import of_job
 from queuectl.domain.job import Job
 from queuectl.errors import Invalid, PayloadLost
-from queuectl.queueview import QueueView, View
+from queuectl.queueview import QueueView
 from queuectl.telling.documents import (
     attempt_document,
     event_document,
     job_document,
     reasons_document,
 )
+from queuectl.view import View
 from queuectl.web.answers import answer
 from queuectl.web.api import schemas
 from queuectl.web.api.operation import AsOf, Call, Operation, Query

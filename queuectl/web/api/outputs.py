@@ -12,8 +12,8 @@ from starlette.responses import Response, StreamingResponse
 
 from queuectl.asking import run_of
 from queuectl.errors import Invalid, NotFound
-from queuectl.queueview import View
 from queuectl.runtime.output import OutputReader
+from queuectl.view import View
 from queuectl.web.api import schemas
 from queuectl.web.api.operation import Call, Operation, Query
 from queuectl.web.problems import problem

@@ -11,7 +11,7 @@ from queuectl.domain import settings as rules
 from queuectl.domain.job import STATES
 from queuectl.events.vocabulary import SettingChanged
 from queuectl.jobqueue import Queue
-from queuectl.queueview import QueueView, View
+from queuectl.queueview import QueueView
 from queuectl.telling.documents import (
     event_document,
     queue_documents,
@@ -19,6 +19,7 @@ from queuectl.telling.documents import (
     stats_document,
     worker_document,
 )
+from queuectl.view import View
 from queuectl.web.access import ADMIN, OPERATOR
 from queuectl.web.answers import answer
 from queuectl.web.api import schemas

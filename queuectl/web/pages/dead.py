@@ -11,8 +11,8 @@ from queuectl.domain.job import DEAD, Job
 from queuectl.errors import Invalid, NotFound
 from queuectl.jobqueue import Queue
 from queuectl.projections.failures import Group, direction, of_jobs
-from queuectl.queueview import View
 from queuectl.telling.words import printable
+from queuectl.view import View
 from queuectl.web.pages import tell
 from queuectl.web.pages.site import Again, Asked, Form
 

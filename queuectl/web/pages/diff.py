@@ -10,8 +10,9 @@ from queuectl.errors import Invalid
 from queuectl.events.vocabulary import AnyEvent, wire_name
 from queuectl.projections.difference import TOLD, Difference
 from queuectl.projections.past import Moment
-from queuectl.queueview import QueueView, View
+from queuectl.queueview import QueueView
 from queuectl.telling.words import printable, seconds
+from queuectl.view import View
 from queuectl.web.pages import tell
 from queuectl.web.pages.site import Asked
 from queuectl.web.served import Served

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, get_args
 from queuectl.errors import Invalid
 from queuectl.events import vocabulary as v
 from queuectl.events.vocabulary import AnyEvent, wire_name
-from queuectl.queueview import QueueView, View
+from queuectl.queueview import QueueView
+from queuectl.view import View
 from queuectl.web.pages import tell
 from queuectl.web.pages.lately import Lately
 from queuectl.web.pages.site import Asked

@@ -7,8 +7,8 @@ from typing import Any
 from queuectl import instants
 from queuectl.domain.job import DEAD
 from queuectl.errors import Damaged
-from queuectl.queueview import PastView, View
 from queuectl.telling.words import ago, printable
+from queuectl.view import PastView, View
 from queuectl.web.access import OPERATOR, SUBMITTER, Visitor
 
 

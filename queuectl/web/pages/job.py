@@ -18,11 +18,11 @@ from queuectl.projections import timeline
 from queuectl.projections.causes import Now, causes
 from queuectl.projections.runs import RUNNING, Run
 from queuectl.quantities import format_duration
-from queuectl.queueview import View
 from queuectl.runtime.output import OutputReader
 from queuectl.telling.documents import job_document
 from queuectl.telling.story import because, phases
 from queuectl.telling.words import printable, printable_output
+from queuectl.view import View
 from queuectl.web.answers import answer
 from queuectl.web.pages import tell
 from queuectl.web.pages.show import clock

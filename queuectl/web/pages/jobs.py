@@ -10,8 +10,8 @@ from queuectl.asking import page
 from queuectl.domain.job import STATES, Job
 from queuectl.errors import Invalid
 from queuectl.jobqueue import Queue
-from queuectl.queueview import View
 from queuectl.telling.moments import parsed
+from queuectl.view import View
 from queuectl.web.pages import tell
 from queuectl.web.pages.site import Asked, Form
 

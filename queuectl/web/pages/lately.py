@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from queuectl import instants
 from queuectl.projections.recent import EVENTS, MINUTES, Recent
-from queuectl.queueview import PastView, QueueView, View
+from queuectl.queueview import QueueView
+from queuectl.view import PastView, View
 
 
 class Lately:

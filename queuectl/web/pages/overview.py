@@ -8,7 +8,7 @@ from queuectl import instants
 from queuectl.domain.job import DEAD, PROCESSING, WAITING
 from queuectl.projections.attention import concerns
 from queuectl.projections.recent import MINUTES, Recent
-from queuectl.queueview import View
+from queuectl.view import View
 from queuectl.web.pages import tell
 from queuectl.web.pages.lately import Lately
 from queuectl.web.pages.site import Asked

@@ -7,8 +7,8 @@ from typing import Any
 from queuectl.domain import settings as rules
 from queuectl.domain.settings import Settings
 from queuectl.events import vocabulary as v
-from queuectl.queueview import View
 from queuectl.telling.words import printable
+from queuectl.view import View
 from queuectl.web.pages.site import Asked
 
 

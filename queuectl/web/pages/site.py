@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from queuectl.errors import Damaged, Invalid, QueuectlError
 from queuectl.jobqueue import Queue
-from queuectl.queueview import View
+from queuectl.view import View
 from queuectl.web.access import Visitor, visitor
 from queuectl.web.login import cookie_name
 from queuectl.web.pages import show

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from queuectl.queueview import View
 from queuectl.telling.words import printable, shorten
+from queuectl.view import View
 from queuectl.web.pages.site import Asked
 
 _COMMAND_CHARACTERS = 120
