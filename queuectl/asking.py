@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from queuectl.domain.job import Job
-from queuectl.errors import NotFound
+from queuectl.errors import NotFound, PayloadLost
 from queuectl.events import vocabulary as v
 from queuectl.projections.causes import Cause, Now, causes
 from queuectl.view import View
@@ -18,6 +20,15 @@ def id_of(view: View, name: str) -> str:
         return view.get(name).id
     except NotFound:
         return name
+
+
+def whole(view: View, job: Job) -> tuple[Job, str]:
+    """The job with all of what was too long for the log; or with the beginning of it, and why the
+    rest cannot be read."""
+    try:
+        return replace(job, spec=view.whole(job.spec)), ""
+    except (PayloadLost, OSError) as error:
+        return job, str(error)
 
 
 class Reasons(NamedTuple):

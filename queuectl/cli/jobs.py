@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 
 import click
-from msgspec.structs import replace
 
 from queuectl import instants
-from queuectl.asking import id_of
+from queuectl.asking import id_of, whole
 from queuectl.cli import completion
 from queuectl.cli.documents import emit, emit_lines
 from queuectl.cli.moments import at_option, look
@@ -25,7 +24,6 @@ from queuectl.cli.root import App
 from queuectl.cli.text import columns, state_name
 from queuectl.domain import payloads
 from queuectl.domain.job import Job
-from queuectl.errors import PayloadLost
 from queuectl.events.vocabulary import JobClaimed, JobEnqueued
 from queuectl.projections import timeline
 from queuectl.projections.runs import Run
@@ -127,10 +125,9 @@ def show(app: App, name: str, show_env: bool, at: Named | None, as_json: bool) -
     with look(app, at) as queue:
         job = queue.get(name)
         runs = queue.runs(job)
-        try:
-            job = replace(job, spec=queue.whole(job.spec))
-        except (PayloadLost, OSError) as error:
-            app.say(f"only the beginning of it is here: {printable(str(error))}")
+        job, why = whole(queue, job)
+        if why:
+            app.say(f"only the beginning of it is here: {printable(why)}")
         document = job_document(job, show_env=show_env)
         if as_json:
             emit({**document, "attempts_made": [attempt_document(run) for run in runs]})

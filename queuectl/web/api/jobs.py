@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec.structs import replace
 from starlette.responses import Response
 
 from queuectl import asking, instants
 from queuectl.domain.fingerprint import of_job
 from queuectl.domain.job import Job
-from queuectl.errors import Invalid, PayloadLost
+from queuectl.errors import Invalid
 from queuectl.queueview import QueueView
 from queuectl.telling.documents import (
     attempt_document,
@@ -125,10 +123,7 @@ async def show(call: Call[AsOf, None]) -> Response:
     def look(view: View) -> dict[str, Any]:
         job = view.get(call.named())
         runs = [attempt_document(run) for run in view.runs(job)]
-        # Of what is too long for the log, a list has the beginning alone.
-        with suppress(PayloadLost, OSError):
-            job = replace(job, spec=view.whole(job.spec))
-        return {**job_document(job), "attempts_made": runs}
+        return {**job_document(asking.whole(view, job)[0]), "attempts_made": runs}
 
     return answer(await call.served.read(look, call.query.at))
 

@@ -73,8 +73,11 @@ _JOB = {
     "wait_seconds": MAYBE_NUMBER,
     "run_seconds": MAYBE_NUMBER,
     "actor": TEXT,
-    "redacted": {**listed(TEXT), "description": "Of which something was taken out."},
-    "payloads": {**listed(TEXT), "description": "Too long for the log, and kept beside it."},
+    "redacted": {**listed(TEXT), "description": "Fields of which the values were taken out."},
+    "payloads": {
+        **listed(TEXT),
+        "description": "Fields of which only the beginning is here, each with the SHA-256 of all.",
+    },
 }
 _RUN = document(
     number=WHOLE,

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from queuectl import instants
+from queuectl import asking, instants
 from queuectl.domain.job import Job
 from queuectl.errors import NotFound, QueuectlError
 from queuectl.events import vocabulary as v
@@ -45,7 +45,7 @@ def present(view: View, asked: Asked) -> dict[str, Any]:
     id = asked.path["id"]
     now = view.now()
     try:
-        job = view.get(id)
+        job, _ = asking.whole(view, view.get(id))
     except NotFound:
         return _purged(view, id, now)
     life = list(view.life(job))
