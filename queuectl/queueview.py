@@ -19,7 +19,7 @@ from queuectl.events import vocabulary as v
 from queuectl.events.log import LAST, Log, Missing, ignored
 from queuectl.home import Home
 from queuectl.host import Host
-from queuectl.projections import runs, snapshot
+from queuectl.projections import keeping, runs, snapshot
 from queuectl.projections.past import NOW, START, Moment, Past, Progress, unseen
 from queuectl.projections.redactions import Redactions
 from queuectl.projections.runs import Run
@@ -119,7 +119,7 @@ class QueueView(View):
         if not bookmark:
             return False
         try:
-            return snapshot.save(
+            return keeping.save(
                 self.known, bookmark, self.home, self.host, outdated=self._is_outdated
             )
         except (OSError, Spoiled, QueuectlError):

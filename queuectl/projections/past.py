@@ -19,7 +19,7 @@ from queuectl.events.log import LAST, Log
 from queuectl.events.vocabulary import Event
 from queuectl.host import Host
 from queuectl.instants import LATEST, Instant
-from queuectl.projections import snapshot
+from queuectl.projections import keeping, snapshot
 from queuectl.projections.snapshot import PAST, Head, Snapshot
 from queuectl.projections.state import State
 
@@ -225,13 +225,13 @@ class Past:
             return None
         # What is not to be believed, and what a crash has left of one that was never finished.
         self._remove_others(names if newest is not None else ())
-        head = snapshot.write(state, imprint, self._directory, self._host, lost=lost)
+        head = keeping.write(state, imprint, self._directory, self._host, lost=lost)
         return Snapshot(head, self._directory, self._host)
 
     def _remove_others(self, heads: Collection[str] = ()) -> None:
         """Remove what was not written together with one of these heads."""
         marks = {name.removeprefix(PAST) for name in heads}
-        snapshot.remove(
+        keeping.remove(
             self._directory,
             self._host,
             lambda name: name != _LOCK and name.partition("-")[2] not in marks,

@@ -21,7 +21,7 @@ from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.host import Host
 from queuectl.jobqueue import Queue
-from queuectl.projections import snapshot
+from queuectl.projections import keeping
 from queuectl.runtime.compacting import files
 
 _PATIENCE_S = 60.0
@@ -184,7 +184,7 @@ def _drop_snapshots(directory: str, host: Host) -> None:
     if lock is None:
         raise LockTimedOut(f"somebody else keeps a snapshot in {directory}: let them finish")
     try:
-        snapshot.remove(directory, host, lambda name: name not in ("LOCK", "past"))
+        keeping.remove(directory, host, lambda name: name not in ("LOCK", "past"))
         host.sync_directory(directory)
     finally:
         host.close(lock)

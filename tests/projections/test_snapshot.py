@@ -27,7 +27,7 @@ from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
 from queuectl.home import Home
 from queuectl.host import Host
-from queuectl.projections import snapshot
+from queuectl.projections import keeping, snapshot
 from queuectl.projections.audit import compare
 from queuectl.projections.state import State
 
@@ -101,7 +101,7 @@ class Site:
             state.apply(left[start : start + piece])
 
     def keep(self, state: State) -> bool:
-        return snapshot.save(state, "somewhere", self.home, self.host)
+        return keeping.save(state, "somewhere", self.home, self.host)
 
     def files(self) -> Iterator[Path]:
         for name in sorted(os.listdir(self.home.snapshots)):
@@ -326,7 +326,7 @@ def test_one_that_cannot_be_kept_leaves_nothing_behind(tmp_path: Path, error: in
         site.go_on(state, len(events))
         host.watch(lambda n, _, fails=number: OSError(error, "") if n == fails else None)
         with suppress(OSError, Spoiled):
-            snapshot.save(state, "somewhere", site.home, host)
+            keeping.save(state, "somewhere", site.home, host)
         state.close()
         stands = snapshot.load(site.home, site.host)
         assert stands is not None
