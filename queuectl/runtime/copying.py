@@ -33,9 +33,9 @@ Progress = Callable[[int, int], None]
 def copy(queue: Queue, place: str, progress: Progress = lambda done, total: None) -> Report:
     """Copy the queue to `place`, where nothing may be; returns what was verified of the copy.
 
-    Everything goes along but what lives only with its processes, and snapshots. Others may use the
-    queue meanwhile; they wait with compaction and redaction. `progress` hears (bytes, bytes in
-    all), of copying and verifying together.
+    Everything goes along but what lives only with its processes, and snapshots of the past. Others
+    may use the queue meanwhile; they wait with compaction and redaction. `progress` hears (bytes,
+    bytes in all), of copying and verifying together.
 
     Raises `Rejected` where there is something at `place`, `NotFound` where its directory is not,
     `Invalid` inside the queue itself, `NoSpace`, `LockTimedOut` where somebody is compacting
@@ -98,18 +98,18 @@ class _Copy:
 
     def make(self) -> Report:
         host, home, to, log = self._host, self._home, self._to, self._log
-        head, active = log.head(), log.active()
-        segments = [first for first in counting(log.segments.headers()) if first <= active]
-        verified = sum(map(log.durable_size, segments)) + self._size(home.archive)
-        rest = (home.payloads, home.cursors, home.sinks, *self._outputs())
+        verified = sum(map(log.durable_size, self._segments())) + self._size(home.archive)
+        rest = (home.snapshots, home.payloads, home.cursors, home.sinks, *self._outputs())
         self._total = 2 * verified + sum(map(self._size, rest))
         self._check_space(self._total - verified)
         for directory in (to.root, to.run, to.output, to.log):
             host.make_directory(directory)
         # First what may not be ahead of the log, and last what the log may not be ahead of.
+        self._snapshot()
         self._directory(home.cursors, to.cursors)
         self._directory(home.sinks, to.sinks)
-        for first in segments:
+        head = log.head()
+        for first in self._segments():
             name = os.path.basename(log.segments.path(first))
             self._file(os.path.join(to.log, name), log.pieces(first))
         host.sync_directory(to.log)
@@ -121,6 +121,11 @@ class _Copy:
             self._directory(directory, to_directory, report.head, durable=False)
         host.sync_directory(to.root)
         return report
+
+    def _segments(self) -> list[int]:
+        """Those that count; the last of them may be appended to."""
+        active = self._log.active()
+        return [first for first in counting(self._log.segments.headers()) if first <= active]
 
     def _check_space(self, needed: int) -> None:
         parent = os.path.dirname(self._to.root)
@@ -136,9 +141,29 @@ class _Copy:
         output = self._home.output
         return [os.path.join(output, name) for name in self._host.names(output)]
 
+    def _snapshot(self) -> None:
+        """Copy the newest snapshot, so that a start need not read all of the log; it is a cache, so
+        not where somebody is just keeping one."""
+        directory = self._home.snapshots
+        if not self._host.exists(directory):
+            return
+        lock = self._host.hold(os.path.join(directory, _LOCK))
+        if lock is not None:
+            try:
+                self._directory(directory, self._to.snapshots)
+            finally:
+                self._host.close(lock)
+
     def _names(self, directory: str) -> Iterable[str]:
+        """The files in a directory that are more than locks and half of something."""
         names = self._host.names(directory)
-        return (name for name in names if name != _LOCK and not name.startswith(MAKING))
+        return (
+            name
+            for name in names
+            if name != _LOCK
+            and not name.startswith(MAKING)
+            and os.path.join(directory, name) != self._home.past
+        )
 
     def _size(self, directory: str) -> int:
         names = self._names(directory)

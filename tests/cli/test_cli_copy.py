@@ -15,6 +15,8 @@ from programs import Answer, Shell, tree
 
 from queuectl import Queue
 from queuectl.host import Host
+from queuectl.runtime.copying import copy
+from queuectl.runtime.sinks import Sinks
 
 LASTING = ("log", "archive", "payloads", "cursors", "sinks", "output")
 ANSWERS = (
@@ -46,12 +48,19 @@ def names(shell: Shell) -> set[str]:
     return {path.name for path in shell.directory.iterdir()}
 
 
+def snapshot_of(place: Path) -> int:
+    """The event that a start begins with."""
+    with Queue(place) as queue:
+        return queue.known.since
+
+
 def test_a_copy_gives_the_same_answers_and_verifies(queue: Shell) -> None:
     before = tree(queue.data)
     answer = queue.ok("log", "copy", "copy")
     assert answer.err.startswith("copied to copy, and verified up to event ")
     assert tree(queue.data) == before
     there = ("--data", "copy")
+    assert snapshot_of(queue.directory / "copy") == snapshot_of(queue.data) > 0
     for words in ANSWERS:
         assert queue.ok(*there, *words).out == queue.ok(*words).out, words
     assert queue.ok(*there, "log", "verify").out == answer.out == queue.ok("log", "verify").out
@@ -88,7 +97,8 @@ def test_what_lives_with_its_processes_stays_where_it_is(queue: Shell) -> None:
     running.process.send_signal(signal.SIGTERM)
     copied = tree(queue.directory / "copy")
     assert not [name for name in copied if name.startswith("run/")]
-    assert {name.split("/")[0] for name in copied} == {*LASTING, "run"}
+    assert {name.split("/")[0] for name in copied} == {*LASTING, "run", "snapshots"}
+    assert "snapshots/past" not in copied
     assert not [name for name in copied if "cut-" in name or "new-" in name or "LOCK" in name]
 
 
@@ -247,6 +257,22 @@ def test_a_compaction_is_waited_for(queue: Shell) -> None:
     assert (refused.code, refused.out) == (9, "")
     assert "somebody else is compacting the log" in refused.err
     assert not (queue.directory / "other").exists()
+
+
+def test_nothing_in_a_copy_is_ahead_of_its_log(queue: Shell) -> None:
+    place = queue.directory / "copy"
+    with Queue(queue.data) as one, Queue(queue.data) as other:
+
+        def busy(done: int, total: int) -> None:
+            other.enqueue_many([{"command": "true", "cwd": "/"}] * 100)
+            Sinks(other.home, other.host).move("elsewhere", other.log.head())
+            other.keep_snapshot()
+
+        copy(one, str(place), busy)
+    with Queue(place) as there:
+        assert Sinks(there.home, there.host).cursor("elsewhere") <= there.log.head()
+        assert there.known.since <= there.log.head()
+    queue.ok("--data", "copy", "log", "verify")
 
 
 def test_on_a_terminal_it_says_how_far_it_is(queue: Shell) -> None:

@@ -25,7 +25,7 @@ def copy(app: App, place: str) -> None:
 
     The copy is of one moment, has been verified, and is a queue that can be used at once. DIR must
     not be there; it is whole or not there at all. Along go the log, its archive, what jobs have
-    printed, sinks and how far each has got; workers and snapshots do not. The line printed is the
+    printed, sinks and how far each has got; workers do not. The line printed is the
     anchor of the copy, as `queuectl log verify` prints it. From a damaged log nothing is copied:
     repair it first.
     """
