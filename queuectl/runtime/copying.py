@@ -18,6 +18,7 @@ from queuectl.errors import (
     PayloadLost,
     QueuectlError,
     Rejected,
+    SyncFailed,
 )
 from queuectl.home import Home
 from queuectl.host import OUT_OF_SPACE, SYNC_BYTES, Host
@@ -40,7 +41,7 @@ def copy(queue: Queue, place: str, progress: Progress = lambda done, total: None
     Raises `Rejected` where there is something at `place`, `NotFound` where its directory is not,
     `Invalid` inside the queue itself, `NoSpace`, `LockTimedOut` where somebody is compacting
     without end, and `Damaged` and `PayloadLost` where the queue is not what it should be: then
-    nothing was copied.
+    nothing was copied. Raises `SyncFailed` where it is there, and nobody knows for how long.
     """
     host = queue.host
     target = os.path.abspath(place)
@@ -58,7 +59,13 @@ def copy(queue: Queue, place: str, progress: Progress = lambda done, total: None
         except BaseException:
             host.remove_tree(making.root)
             raise
+    try:
         host.sync_directory(parent)
+    except OSError as error:
+        raise SyncFailed(
+            f"{target} was made, but the disk failed to store its name ({error.strerror}): it may"
+            " be gone once the machine has stopped, so check the disk and copy again"
+        ) from None
     return report
 
 
