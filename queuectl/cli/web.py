@@ -179,7 +179,7 @@ Examples:
   queuectl web token remove ci""",
 )
 def token() -> None:
-    """See, add and remove the tokens that let people and programs in (default: list)."""
+    """See, add and remove tokens (default: list)."""
 
 
 @token.command(
@@ -197,11 +197,11 @@ Examples:
 )
 @pass_app
 def add(app: App, name: str, role: str) -> None:
-    """Make a token, and print it: it is kept nowhere, only what it can be known by.
+    """Make a token and print it.
 
-    A viewer sees everything. A submitter enqueues jobs, too, which is to run anything. An operator
-    also cancels, retries, purges, and pauses queues; an admin also changes settings. Events call
-    whoever uses it NAME@web.
+    It is kept nowhere, only what it can be known by. A viewer sees everything. A submitter enqueues
+    jobs, too, which is to run anything. An operator also cancels, retries, purges, and pauses
+    queues; an admin also changes settings. Events call whoever uses it NAME@web.
     """
     click.echo(_tokens(app).add(name, role, actor=_host().actor()))
     app.say(f"token {name} is for the role {role}; this is the only time that it is shown")
@@ -234,7 +234,10 @@ def list_tokens(app: App, as_json: bool) -> None:
 @click.argument("name")
 @pass_app
 def remove(app: App, name: str) -> None:
-    """Let nobody in by a token any more; who is in by it is out at once."""
+    """Let nobody in by a token any more.
+
+    Who is in by it is out at once.
+    """
     _tokens(app).remove(name)
     app.say(f"token {name} is worth nothing any more")
 

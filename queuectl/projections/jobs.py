@@ -6,11 +6,9 @@ meanwhile is kept until then: most commands ask for few or none.
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from queuectl.domain.evolve import ADVANCE
@@ -18,13 +16,12 @@ from queuectl.domain.job import FINISHED, Job
 from queuectl.engines.tables import Spoiled
 from queuectl.errors import Invalid, NotFound
 from queuectl.events import vocabulary as v
+from queuectl.projections.whereabouts import Whereabouts
 from queuectl.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from queuectl.projections.snapshot import Snapshot
 
-_RARE = 8
-"""Where fewer than one job in so many is wanted, each is looked up by itself."""
 _RECENT = 1000
 """As many ids as can be compared in no time."""
 
@@ -47,9 +44,8 @@ class JobTable:
         """Every job that is not over is in memory, but for what is still to be settled."""
         self._start_over = start_over
         self.is_indexed = False
-        """Whether to remember where in the snapshot the jobs of each state are: for those who look
-        often. To find out takes as long as going through all of it."""
-        self._states: dict[str, array[int]] | None = None
+        """Whether to remember where in the snapshot the jobs of each state are."""
+        self._whereabouts: Whereabouts | None = None
 
     def begin(self, base: Snapshot | None) -> None:
         """Hold what a snapshot holds, or nothing, and no more."""
@@ -67,7 +63,7 @@ class JobTable:
         if self.base is not None:
             self.base.close()
         self.base = base
-        self._states = None
+        self._whereabouts = None
 
     # ---- what the snapshot holds
 
@@ -260,16 +256,11 @@ class JobTable:
         if states and states.isdisjoint(FINISHED):
             return iter(())
         if self.is_indexed and states:
-            if self._states is None:
-                self._states = base.states()
-            wanted = [self._states[one] for one in states if one in self._states]
-            if sum(map(len, wanted)) * _RARE < sum(map(len, self._states.values())):
-                offsets = sorted(chain.from_iterable(wanted))
-                if beyond is not None and reverse:
-                    offsets = offsets[: bisect_left(offsets, beyond)]
-                elif beyond is not None:
-                    offsets = offsets[bisect_right(offsets, beyond) :]
-                return map(base.over, reversed(offsets) if reverse else offsets)
+            if self._whereabouts is None:
+                self._whereabouts = Whereabouts(base)
+            rare = self._whereabouts.rare(states, reverse=reverse, beyond=beyond)
+            if rare is not None:
+                return rare
         return base.finished(states, reverse=reverse, beyond=beyond)
 
     def _here(self, states: frozenset[str], reverse: bool, beyond: int | None) -> Iterator[Job]:

@@ -10,8 +10,6 @@ merges neighbours, so that its cost does not grow with history. Knows not how ev
 from __future__ import annotations
 
 import os
-import re
-from array import array
 from collections.abc import Collection, Iterator
 from zlib import crc32
 
@@ -33,7 +31,6 @@ PAST = "head-"
 """Begins the name of the head of a snapshot of the past; what follows it begins with its offset."""
 _HEAD_BYTES_MAX = 1 << 26
 _LOADS_MAX = 5
-_STATE = re.compile(rb',"state":"(\w+)"')
 _row_decoder = msgspec.json.Decoder(tuple[int, Job])
 
 
@@ -105,7 +102,7 @@ class Snapshot:
     def find(self, id: str) -> Job | None:
         """The job with that id; None where there is none."""
         table, number = self._locate(id)
-        return _job(table, number) if number else None
+        return job_in(table, number) if number else None
 
     def began(self, id: str) -> int:
         """The offset that enqueued the job with that id; 0 where there is none."""
@@ -161,22 +158,9 @@ class Snapshot:
             if line and (not marks or any(mark in line for mark in marks)):
                 yield _rows(line)[0][1]
 
-    def states(self) -> dict[str, array[int]]:
-        """By state the offsets, rising, that enqueued the jobs that are over."""
-        found: dict[str, array[int]] = {}
-        for number, line in tables.merged(self.finished_tables) if self.head.finished else ():
-            state = _STATE.search(line)
-            if state is not None:
-                found.setdefault(state[1].decode(), array("q")).append(number)
-        return found
 
-    def over(self, offset: int) -> Job:
-        """The job that is over and that this event enqueued, which has to be one of `states`."""
-        table = next(one for one in self.finished_tables if one.row(offset) is not None)
-        return _job(table, offset)
-
-
-def _job(table: Table, number: int) -> Job:
+def job_in(table: Table, number: int) -> Job:
+    """The job of that number, which is said to be there."""
     line = table.row(number)
     if line is None:
         raise Spoiled(f"{table.path}: job {number} is named and is not there")

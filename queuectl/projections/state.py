@@ -233,11 +233,9 @@ class State:
                 statistics.run.add(event.run_ms)  # type: ignore[attr-defined]
                 spoke[event.worker] = event  # type: ignore[attr-defined, assignment]
             else:
-                statistics.count(event)
+                self._count_rare(event)
                 if isinstance(event, v.AttemptEvent):
                     spoke[event.worker] = event
-                elif isinstance(event, v.JobRedacting | v.JobRedacted):
-                    self._note_redaction(event)
             id = event.job  # type: ignore[attr-defined]
             job = rows.get(id)
             if job is None and jobs.base is not None:
@@ -265,11 +263,12 @@ class State:
             statistics.reached(events[0].at, event.at)
             self.offset = event.offset
 
-    def _note_redaction(self, event: v.JobRedacting | v.JobRedacted) -> None:
+    def _count_rare(self, event: v.Event) -> None:
+        self.statistics.count(event)
         if isinstance(event, v.JobRedacting):
             self.redactions.append(event)
             self.redacting.add(event.job)
-        else:
+        elif isinstance(event, v.JobRedacted):
             self.redacting.discard(event.job)
             self.redacted = event.offset
 
