@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hosts import Somewhere
+from hosts import Somewhere, SteadyHost
 
 from queuectl import Queue
 from queuectl.domain import commands as c
@@ -32,6 +33,17 @@ def convert(place: Path) -> None:
 def bill(place: Path) -> None:
     """Let bills be written there, with people who intervene, and let the log be compacted."""
     _let(place, _bill)
+
+
+def lose_an_end(place: Path) -> None:
+    """Let a job run there and be forgotten, of which then only the beginning is left."""
+    _let(place, _lose_an_end)
+    ends = [path for path in sorted((place / "archive").iterdir()) if b'"token"' in _lines(path)]
+    ends[0].unlink()
+
+
+def _lines(path: Path) -> bytes:
+    return b"".join(line for line in gzip.open(path) if b'"job":"gone"' in line)
 
 
 class _Foreseen(Somewhere):
@@ -89,8 +101,24 @@ def _bill(queue: Queue, host: Somewhere) -> None:
     queue.enqueue("bill 8", id="bill-8", queue="bills")
     queue.enqueue("bill 9", id="bill-9", queue="bills", delay="1h")
     work(queue, host, "w1", **{"bill-8": "f"})
-    for _ in compact(queue):
-        pass
+    list(compact(queue))
+
+
+def _lose_an_end(queue: Queue, host: Somewhere) -> None:
+    started = v.WorkerStarted(worker="w1", host="lovelace", boot="b", pid=7, slots=4)
+    queue.transact(lambda: [Batch([started])])
+    queue.enqueue("true", id="gone")
+    (claim,) = work(queue, host, "w1", gone="")
+    for more in range(3):
+        queue.enqueue_many([{"id": f"other{more}{n}", "command": "true"} for n in range(15)])
+        host.advance(60)
+        if not more:
+            end = c.Finish(job="gone", now=queue.now(), token=claim.offset, exit_code=0)
+            queue.submit([end])
+            queue.prune("gone", reason="so that it is worth while, " * 30)
+    # The last that a worker said stays in the log.
+    queue.transact(lambda: [Batch([v.LeaseRenewed(worker="w1", until=queue.now())])])
+    list(compact(queue))
 
 
 def _play(queue: Queue, host: Somewhere) -> None:
@@ -124,9 +152,9 @@ def _play(queue: Queue, host: Somewhere) -> None:
     queue.transact(lambda: [Batch([v.WorkerStopped(worker="w2", reason="asked to")])])
 
 
-def work(queue: Queue, host: Somewhere, worker: str, **outcomes: str) -> None:
+def work(queue: Queue, host: SteadyHost, worker: str, **outcomes: str) -> list[v.JobClaimed]:
     """Claim each of these jobs and end it so: (c)ompleted, (f)ailed, killed by a (s)ignal,
-    (r)eleased, (l)ost, cancelled while it runs (x); or let it run."""
+    (r)eleased, (l)ost, cancelled while it runs (x); or let it run. Returns the claims."""
     host.advance(1.25)
     now = queue.now()
     claims = queue.submit(
@@ -144,6 +172,7 @@ def work(queue: Queue, host: Somewhere, worker: str, **outcomes: str) -> None:
         for end in _ENDS.get(outcome, lambda **_: ())(job=claim.job, now=queue.now(), token=token):
             queue.submit([end])
     host.advance(1)
+    return [claim for claim in claims if isinstance(claim, v.JobClaimed)]
 
 
 def _finish(**more: Any) -> Callable[..., list[c.JobCommand]]:

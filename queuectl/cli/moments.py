@@ -13,6 +13,7 @@ from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
 from queuectl.errors import Invalid
 from queuectl.telling.moments import Named, parsed
+from queuectl.telling.story import forgotten
 from queuectl.telling.words import ago
 
 
@@ -78,8 +79,5 @@ def past(app: App, queue: Any, named: Named) -> Any:
     except Invalid as error:
         raise Invalid(f"{named.text}: {error}") from None
     if view.lost:
-        app.say(
-            f"the originals of events up to {view.lost} are not in the archive: jobs that were"
-            " forgotten since are missing"
-        )
+        app.say(forgotten(view.lost))
     return view

@@ -20,7 +20,7 @@ from queuectl.projections.reports import RATE, REPORTS, SECONDS, Report
 from queuectl.projections.slices import Slices
 from queuectl.suggestion import did_you_mean
 from queuectl.telling.moments import Named
-from queuectl.telling.words import printable, seconds, shorten
+from queuectl.telling.words import number, printable, seconds, shorten
 
 _COMMAND_CHARACTERS = 60
 
@@ -73,9 +73,13 @@ def report(
         except ValueError as error:
             raise Invalid(f"--every: {error}; make it longer, or the time shorter") from None
         activity = Activity(slices, queue.find_spec)
+        gaps = 0
         for events in source.events():
             if events[0].at > end:
                 break
+            if gaps < len(source.gaps):
+                gaps = len(source.gaps)
+                activity.lose(source.going())
             for event in events:
                 activity.apply(event)
         activity.finish()
@@ -139,7 +143,7 @@ def _told(report: Report, *, with_table: bool) -> str:
 def _figure(unit: str, value: float) -> str:
     if unit == RATE:
         return f"{value:.1%}"
-    return seconds(value * 1000) if unit == SECONDS else f"{value:,.3g}"
+    return seconds(value * 1000) if unit == SECONDS else number(value)
 
 
 def _title(name: str) -> str:
@@ -156,4 +160,4 @@ def _cell(name: str, value: Any) -> str:
     for unit in (RATE, SECONDS):
         if name.endswith(unit):
             return _figure(unit, value)
-    return f"{value:,.3g}" if isinstance(value, float) else f"{value:,}"
+    return number(value) if isinstance(value, float) else f"{value:,}"

@@ -19,6 +19,7 @@ from queuectl.errors import Invalid, NotFound
 from queuectl.events import vocabulary as v
 from queuectl.telling.documents import percentiles
 from queuectl.telling.moments import Named
+from queuectl.telling.story import forgotten
 from queuectl.telling.words import counted, seconds
 from queuectl.whatif.figures import Figures
 from queuectl.whatif.recording import Recording
@@ -86,9 +87,7 @@ def simulate(
     with reading(app) as (source, progress):
         now = source.queue.now()
         begin = since.time(source.queue) if since is not None else ""
-        recording = Recording(begin, source.queue.find_spec)
-        for events in source.events():
-            recording.fold(events)
+        recording = source.whole_jobs(lambda: Recording(begin, source.queue.find_spec))
         happened = recording.finish()
         if not recording.jobs:
             raise NotFound(f"there is no job since {recording.begin or now} to be simulated")
@@ -97,11 +96,11 @@ def simulate(
         simulated = simulation.run(progress)
         progress.clear()
         if as_json:
-            emit(_document(recording, plan, seed, simulation, happened, simulated))
+            emit(_document(recording, plan, seed, simulation, happened, simulated, source.lost))
             return
         click.echo(_table(happened, simulated))
         click.echo()
-        for sentence in _assumptions(recording, plan, seed, simulation, simulated):
+        for sentence in _assumptions(recording, plan, seed, simulation, simulated, source.lost):
             click.echo(f"- {sentence}")
 
 
@@ -143,6 +142,7 @@ def _document(
     simulation: Simulation,
     happened: Figures,
     simulated: Figures,
+    lost: int,
 ) -> dict[str, Any]:
     return {
         "since": recording.begin,
@@ -160,7 +160,7 @@ def _document(
         "simulated": _figures(simulated),
         "drawn_runs": simulation.drawn,
         "refused_requests": simulation.refused,
-        "assumptions": list(_assumptions(recording, plan, seed, simulation, simulated)),
+        "assumptions": list(_assumptions(recording, plan, seed, simulation, simulated, lost)),
     }
 
 
@@ -199,7 +199,12 @@ def _row(label: str, was: float, would_be: float) -> tuple[str, str, str, str]:
 
 
 def _assumptions(
-    recording: Recording, plan: Plan, seed: int, simulation: Simulation, simulated: Figures
+    recording: Recording,
+    plan: Plan,
+    seed: int,
+    simulation: Simulation,
+    simulated: Figures,
+    lost: int,
 ) -> Iterator[str]:
     """What has to be known of the figures to believe them."""
     yield (
@@ -215,6 +220,8 @@ def _assumptions(
     for field, value in plan.settings.items():
         shown = next(s for s in rules.SETTINGS if s.field == field)
         yield f"{shown.key} is {shown.show(value)} for jobs that were not given their own"
+    if lost:
+        yield forgotten(lost)
     if simulation.drawn:
         yield (
             f"{counted(simulation.drawn, 'run')} that history does not have: drawn from the runs of"

@@ -16,7 +16,7 @@ from queuectl.domain.job import COMPLETED, DEAD, Job
 from queuectl.projections.statistics import Histogram
 from queuectl.telling.documents import percentiles, stats_document
 from queuectl.telling.moments import Named
-from queuectl.telling.words import seconds, shorten
+from queuectl.telling.words import number, seconds, shorten
 
 _GROUPS: dict[str, Callable[[Job], str]] = {
     "queue": lambda job: job.queue,
@@ -41,7 +41,8 @@ Examples:
 def stats(app: App, by: str | None, at: Named | None, as_json: bool) -> None:
     """Show totals, throughput, times, and how much fails.
 
-    Waiting is from the moment a job could have run to its start.
+    TOTAL JOBS and DEAD JOBS are those that there are; all else counts what ever happened, also to
+    jobs that were purged since. Waiting is from the moment a job could have run to its start.
     """
     with look(app, at) as queue:
         if by is not None:
@@ -63,7 +64,7 @@ def _shown(name: str, value: Any) -> str:
     if name == "failure_rate":
         return f"{value:.1%}"
     if name == "throughput_per_second":
-        return f"{value:.3g}"
+        return number(value)
     return seconds(value * 1000) if isinstance(value, float) else f"{value:,}"
 
 

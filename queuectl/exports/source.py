@@ -3,22 +3,31 @@ secrets hidden. Knows no formats."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from queuectl.errors import Damaged, PayloadLost
+from queuectl.errors import Compacted, Damaged, PayloadLost
 from queuectl.events import vocabulary as v
 from queuectl.exports.views import EVENTS, JOBS, JobRow, View, job_row
 from queuectl.instants import Instant
-from queuectl.projections.runs import Run
+from queuectl.projections.past import Originals
+from queuectl.projections.runs import RUNNING, Run
 from queuectl.projections.state import State
 from queuectl.queueview import QueueView
 
 _PIECE = 1000
 Progress = Callable[[int, int], None]
-T = TypeVar("T")
+
+
+class Folding(Protocol):
+    """What takes events in."""
+
+    def fold(self, events: Iterable[v.Event], /) -> None: ...
+
+
+Fold = TypeVar("Fold", bound=Folding)
 
 
 class Source:
@@ -50,6 +59,8 @@ class Source:
         """From which to which event the originals are not in the archive, and why."""
         self.cut: dict[str, str] = {}
         """By job why only the beginning of it is exported."""
+        self.lost = 0
+        """Up to which event `whole_jobs` was told from the log as it stands."""
 
     def rows(self, view: View) -> Iterator[list[Any]]:
         """What a view holds, in pieces."""
@@ -66,11 +77,38 @@ class Source:
             elif self.until and events[-1].at >= self.until:
                 return
 
+    def whole_jobs(self, start: Callable[[], Fold]) -> Fold:
+        """What `start()` makes of all events of the jobs of which none is lost, as `Originals` has
+        them: any other would seem to go on for ever."""
+        originals = Originals(self.queue.log)
+        while True:
+            fold = start()
+            try:
+                for events in originals.read():
+                    fold.fold(self._exported(events))
+            except Compacted:
+                continue
+            except Damaged as damage:
+                self.queue.damage = damage
+            self.lost = originals.lost
+            return fold
+
     def runs(self) -> Iterator[list[Run]]:
         """Runs in the order of their ends, and behind them those that have not ended."""
-        yield from self._chosen(
-            self.queue.all_runs(self._all()), lambda run: run.claimed_at or run.ended_at or ""
-        )
+        pieces = map(self._without_lost, self.queue.all_runs(self._all()))
+        yield from self._chosen(pieces, lambda run: run.claimed_at or run.ended_at or "")
+
+    def going(self) -> set[int]:
+        """The tokens of the runs that go on now."""
+        workers = self.queue.state.workers.rows.values()
+        return {job.token for row in workers for job in row.holding.values()}
+
+    def _without_lost(self, runs: list[Run]) -> list[Run]:
+        """Without those that seem to go on because their ends are lost."""
+        if not self.gaps or runs[0].outcome != RUNNING:
+            return runs
+        going = self.going()
+        return [run for run in runs if run.token in going]
 
     def jobs(self) -> Iterator[list[JobRow]]:
         """The jobs that there are, in the order they were enqueued."""
@@ -114,15 +152,17 @@ class Source:
 
     def _all(self) -> Iterator[list[v.Event]]:
         for events in self.queue.events(missing=self._miss):
-            if events[-1].offset > self.through:
-                events = [event for event in events if event.offset <= self.through]
-            if events:
-                events = [
-                    self._whole(event) if isinstance(event, v.JobEnqueued) else event
-                    for event in events
-                ]
-                self.progress(events[-1].offset, self.through)
-                yield events
+            if exported := self._exported(events):
+                yield exported
+
+    def _exported(self, events: list[v.Event]) -> list[v.Event]:
+        if events[-1].offset > self.through:
+            events = [event for event in events if event.offset <= self.through]
+        if events:
+            self.progress(events[-1].offset, self.through)
+        return [
+            self._whole(event) if isinstance(event, v.JobEnqueued) else event for event in events
+        ]
 
     def _whole(self, spec: v.JobEnqueued) -> v.JobEnqueued:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 
 from queuectl import instants
 from queuectl.domain.fingerprint import command_shape
@@ -78,6 +79,11 @@ class Activity:
                 self._slots[event.worker] = (event.slots, instants.to_us(event.at))
             case v.WorkerStopped() if event.worker in self._slots:
                 self._offer(event.worker, instants.to_us(event.at))
+
+    def lose(self, going: Container[int]) -> None:
+        """Events are lost here: of the runs that went on before, only those are known to go on that
+        are in `going`."""
+        self._going = {token: at_us for token, at_us in self._going.items() if token in going}
 
     def finish(self) -> None:
         """There is no more of it before the end of the slices."""

@@ -160,6 +160,14 @@ def event_line(event: v.Event) -> str:
     return dated(event, "  ".join(filter(None, words)))
 
 
+def forgotten(lost: int) -> str:
+    """What is not there where the log up to `lost` could only be folded as it stands."""
+    return (
+        f"the originals of events up to {lost} are not in the archive: jobs that were forgotten"
+        " since are missing"
+    )
+
+
 def lost(first: int, last: int, why: str) -> str:
     """What to say where originals are not in the archive."""
     what = printable(why) or "they are not in the archive"

@@ -63,8 +63,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def number(value: float) -> str:
+    """A number to three digits, but never rounded before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}"
+
+
 def seconds(ms: float) -> str:
     """A measured time for people: `850ms`, `2.4s`, `1h3m`."""
     if ms >= 60_000:
         return format_duration(round(ms / 1000) * 1000)
-    return f"{ms / 1000:.3g}s" if ms >= 1000 else f"{ms:.3g}ms"
+    return f"{ms / 1000:.3g}s" if ms >= 1000 else f"{number(ms)}ms"

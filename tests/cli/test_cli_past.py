@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from playing import lose_an_end
 from programs import Shell, tree
 
 AT = [
@@ -155,6 +156,17 @@ def test_an_export_begins_so_long_ago(shell: Shell) -> None:
     assert len(shell.ok(*words, "--since", "1h").lines) == 1
     assert shell.ok(*words, "--until", "1h").lines == []
     assert shell.ok(*words, "--since", "0s").lines == []
+
+
+def test_what_has_lost_its_end_does_not_go_on_for_ever(shell: Shell) -> None:
+    lose_an_end(shell.data)
+    assert shell.ok("export", "--to", "-", "--view", "runs", "--format", "jsonl").out == ""
+    simulated = shell.ok("simulate", "--json").json
+    assert (simulated["jobs"], simulated["happened"]["left"]) == (45, 45)
+    assert "the originals of events up to 35 are not in the archive" in str(simulated)
+    at_once = shell.ok("report", "concurrency", "--every", "10s", "--json").json
+    peak, average = (series["values"] for series in at_once["reports"][0]["series"])
+    assert (peak[0], max(peak[1:]), max(average)) == (1, 0, 0)
 
 
 # ---- diff

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from programs import Shell
 
+from queuectl.cli.text import number
 from queuectl.projections.reports import REPORTS
 
 REPORT = "name title unit times slice_seconds series rows"
@@ -168,3 +169,11 @@ def test_of_a_damaged_log_comes_what_stands_before_the_damage(ran: Shell, shell:
     assert answer.code == 6
     assert "where the log is damaged" in answer.err
     assert 0 < total(answer.json["reports"][0], "runs") < 10
+
+
+@pytest.mark.parametrize(
+    "value, shown",
+    [(0.12345, "0.123"), (99.5, "99.5"), (999.6, "1,000"), (23289, "23,289"), (-1234.5, "-1,234")],
+)
+def test_numbers_are_written_out(value: float, shown: str) -> None:
+    assert number(value) == shown
