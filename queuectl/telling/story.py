@@ -43,9 +43,10 @@ def _tell(event: v.Event, show_env: bool) -> str:
         case v.LeaseExpired():
             return f"run {event.attempt} lost: {event.reason}"
         case v.JobRedacting():
-            events = ", ".join(map(str, event.offsets or ()))
-            why = f": {event.reason}" if event.reason else ""
-            return f"{', '.join(event.fields or ())} of events {events} by {event.actor}{why}"
+            offsets = event.offsets or ()
+            events = f"event{'s' if len(offsets) != 1 else ''} {', '.join(map(str, offsets))}"
+            what = ", ".join(event.fields or ())
+            return f"{what} of {events} by {event.actor}{_why(event.reason)}"
         case v.JobRedacted():
             return "nothing of that is left in the log and its archive"
         case v.JobRequeued() | v.JobCancelled() | v.JobPruned():
