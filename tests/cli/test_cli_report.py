@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import pytest
 from programs import Shell
 
-from queuectl.cli.text import number
 from queuectl.projections.reports import REPORTS
+from queuectl.telling.words import number
 
 REPORT = "name title unit times slice_seconds series rows"
 ROWS = {
