@@ -16,9 +16,10 @@ from queuectl.host import Host
 CHANGING = {
     *("enqueue", "worker start", "worker stop", "queue pause", "queue resume", "config set"),
     *("import", "log copy", "ship add", "ship run", "ship reset", "ship remove"),
+    *("web link", "web token add", "web token remove"),
 }
 """Commands that do nothing but change something …"""
-ENDLESS = {"watch"}
+ENDLESS = {"watch", "web serve"}
 """… and those that end only when they are told to. All others are tried."""
 JOBS = ("good", "bad", "gone", "later", "runs", "purged", "nobody")
 CHOICES = ("--all --dry-run", "--queue mail --dry-run", "bad --dry-run", "gone --dry-run")
