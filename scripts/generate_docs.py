@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -271,11 +271,18 @@ def _commands(
 def _variables(context: click.Context, command: click.Command) -> list[str]:
     """The environment variables that stand for the options of a command."""
     return [
-        f"`{option.envvar or f'{context.auto_envvar_prefix}_{option.name.upper()}'}`"
+        " or ".join(f"`{name}`" for name in _names_of(option, context))
         for option in command.params
         if isinstance(option, click.Option) and option.name and not option.hidden
         if option.name not in ("help", "version")
     ]
+
+
+def _names_of(option: click.Option, context: click.Context) -> Sequence[str]:
+    """The names of the environment variables that stand for an option, the first that is set."""
+    if option.envvar:
+        return [option.envvar] if isinstance(option.envvar, str) else option.envvar
+    return [f"{context.auto_envvar_prefix}_{(option.name or '').upper()}"]
 
 
 def _aliases(root: Any, commands: list[tuple[click.Context, click.Command]]) -> str:
