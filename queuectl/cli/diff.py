@@ -65,6 +65,9 @@ def diff(app: App, start: Named, end: Named | None, as_json: bool) -> None:
             for events in queue.between(Moment(first), Moment(last)):
                 found.see(events)
                 progress(events[-1].offset - first, last - first)
+        if queue.damage is not None:
+            # Both moments may be known from snapshots, and what happened in between is not.
+            raise queue.damage
         if as_json:
             emit(_document(before, after, found))
             return
