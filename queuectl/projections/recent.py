@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from queuectl import instants
+from queuectl.domain.redaction import redacted
 from queuectl.events import vocabulary as v
 from queuectl.instants import Instant
 from queuectl.projections.statistics import Histogram
@@ -76,7 +77,17 @@ class Recent:
                 case v.LeaseExpired():
                     self._minute(event).failed += 1
         self.events.extend(events)
+        for event in events:
+            if isinstance(event, v.JobRedacting):
+                self._take_out(event)
         self.offset = events[-1].offset
+
+    def _take_out(self, asked: v.JobRedacting) -> None:
+        """Forget what is taken out of the log, too."""
+        offsets, fields = frozenset(asked.offsets or ()), asked.fields or ()
+        for index, event in enumerate(self.events):
+            if event.offset in offsets and isinstance(event, v.JobEvent):
+                self.events[index] = redacted(event, fields)
 
     def _minute(self, event: v.Event) -> Minute:
         index = instants.to_us(event.at) // _MINUTE_US
