@@ -158,12 +158,16 @@ class Tokens:
                 found = token
         return _visitor(found) if found is not None else None
 
-    def known(self, name: str) -> Visitor | None:
-        """Who has the token of that name, if there still is one."""
+    def mark(self, name: str) -> str:
+        """What tells the token of that name from a later one of the same name."""
+        return next((one.digest for one in self._read().tokens if one.name == name), "")
+
+    def known(self, name: str, mark: str = "") -> Visitor | None:
+        """Who has the token of that name, if there still is one, and it is the one marked so."""
         if not name:
             return Visitor("", ADMIN)
         for token in self._read().tokens:
-            if token.name == name:
+            if token.name == name and mark in ("", token.digest):
                 return _visitor(token)
         return None
 
@@ -259,22 +263,23 @@ class Sessions:
     def __init__(self, tokens: Tokens, host: Host) -> None:
         self._tokens = tokens
         self._host = host
-        self._names: dict[str, tuple[str, int]] = {}
-        """By digest of the cookie the name of the token, and until when."""
+        self._names: dict[str, tuple[str, str, int]] = {}
+        """By digest of the cookie the name and mark of the token, and until when."""
 
     def begin(self, visitor: Visitor) -> str:
         """Let somebody in; returns what the cookie is to hold."""
         made = secret(self._host)
         while len(self._names) >= _SESSIONS_MAX:
             del self._names[next(iter(self._names))]
-        self._names[digest(made)] = (visitor.name, self._host.now_us() + _SESSION_US)
+        until_us = self._host.now_us() + _SESSION_US
+        self._names[digest(made)] = (visitor.name, self._tokens.mark(visitor.name), until_us)
         return made
 
     def find(self, made: str) -> Visitor | None:
         """Who has that cookie, with the rights they have now."""
         # What is looked up is no secret, so how long that takes tells nothing of one.
-        name, until_us = self._names.get(digest(made), ("", 0))
-        return self._tokens.known(name) if until_us > self._host.now_us() else None
+        name, mark, until_us = self._names.get(digest(made), ("", "", 0))
+        return self._tokens.known(name, mark) if until_us > self._host.now_us() else None
 
     def end(self, made: str) -> None:
         """That cookie is worth nothing any more."""
