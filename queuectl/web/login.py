@@ -13,6 +13,8 @@ from queuectl.web.access import Sessions, Tokens, Visitor
 from queuectl.web.answers import page
 from queuectl.web.problems import problem
 
+_FORM_BYTES_MAX = 4096
+"""Strangers may send it, so it is no more than a token takes."""
 _GONE = "this link was used before, or its time is over: queuectl web link makes another"
 _FORM = (
     '<form method="post" action="/login"><label>Token <input name="token" type="password"'
@@ -59,7 +61,12 @@ class Login:
         return answer
 
     async def _by_token(self, request: Request) -> Response:
-        fields = parse_qs((await request.body()).decode(errors="replace"))
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > _FORM_BYTES_MAX:
+                return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "that is no token")
+        fields = parse_qs(body.decode(errors="replace"))
         visitor = self._tokens.find(fields.get("token", [""])[0].strip())
         if visitor is None:
             return page("Sign in", f"<p>This token is not known.</p>{_FORM}", HTTPStatus.FORBIDDEN)

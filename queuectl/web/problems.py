@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from queuectl import errors
+from queuectl.web.access import visitor
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: dict[type[errors.QueuectlError], HTTPStatus] = {
@@ -41,6 +42,9 @@ def problem(status: HTTPStatus, detail: str, **more: Any) -> Response:
 async def of_error(request: Request, error: Exception) -> Response:
     """One that queuectl has raised."""
     assert isinstance(error, errors.QueuectlError)
+    if visitor(request) is None:
+        # It may name files, which is nothing for strangers.
+        return problem(status_of(error), "the server cannot answer this now")
     return problem(status_of(error), str(error), exit_code=error.exit_code)
 
 
