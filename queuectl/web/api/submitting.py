@@ -40,7 +40,13 @@ async def submit(call: Call[Query, Any]) -> Response:
         if names and _is_known(queue, names):
             return names
         given = [{**job, "id": id} for job, id in zip(jobs, names, strict=True)] if names else jobs
-        return queue.enqueue_all(given, where=where)
+        try:
+            return queue.enqueue_all(given, where=where)
+        except Rejected:
+            # Another server of this queue may have had the same request just now.
+            if names and _is_known(queue, names):
+                return names
+            raise
 
     ids = await call.served.write(call.visitor, act)
     accepted = answer({"ids": ids}, HTTPStatus.CREATED)
