@@ -41,7 +41,7 @@ class Named(NamedTuple):
 def parsed(text: str) -> Named | None:
     """`8812`, `2026-11-22T09:00:00Z`, or `2h` for so long ago; None for anything else."""
     if text.isascii() and text.isdecimal():
-        return Named(text, offset=min(int(text), LAST - 1))
+        return Named(text, offset=int(text) if len(text) < 18 else LAST - 1)
     with suppress(ValueError, OverflowError):
         return Named(text, at=instants.parse(text))
     with suppress(ValueError):

@@ -128,9 +128,7 @@ def _why(view: View, job: Job | None, life: list[v.Event], now: str) -> list[dic
 def _chosen(asked: str, runs: list[Run], job: Job) -> int:
     """The run whose output is shown: the last, or the one that was asked for."""
     tokens = {run.token for run in runs}
-    if asked.isascii() and asked.isdecimal() and int(asked) in tokens:
-        return int(asked)
-    return job.token
+    return next((token for token in tokens if str(token) == asked), job.token)
 
 
 def _lanes(runs: list[Run], job: Job, now: str) -> list[dict[str, Any]]:
@@ -223,7 +221,7 @@ def output_route(served: Served) -> Route:
     """What a run goes on to print, for the script of its page."""
 
     async def endpoint(request: Request) -> Response:
-        id, token = request.path_params["id"], request.path_params["token"]
+        id, run = request.path_params["id"], request.path_params["token"]
         stream = request.path_params["stream"]
         begin = request.query_params.get("from", "0")
 
@@ -231,6 +229,9 @@ def output_route(served: Served) -> Route:
             job = view.get(id)
             if stream not in STREAMS or not begin.isdecimal() or len(begin) > 15:
                 raise NotFound(f"{stream!r:.20} from {begin!r:.20} is no part of any output")
+            if not (run.isascii() and run.isdecimal() and len(run) < 18):
+                raise NotFound(f"{run!r:.20} is no run of any job")
+            token = int(run)
             # Asked for before it is read, so that nothing is missed.
             ended = not (job.held and job.token == token)
             reader = OutputReader(view.home, view.host, job.id, token, stream)
@@ -247,7 +248,7 @@ def output_route(served: Served) -> Route:
         except QueuectlError as error:
             return await of_error(request, error)
 
-    return Route("/jobs/{id}/output/{token:int}/{stream}", endpoint)
+    return Route("/jobs/{id}/output/{token}/{stream}", endpoint)
 
 
 # ---- what can be asked of it
