@@ -1,0 +1,153 @@
+"""What somebody found who attacked the server: within one process, without a port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl.jobqueue import Queue
+from queuectl.runtime import redacting
+from queuectl.web.access import Sessions, Tokens, Visitor
+from queuectl.web.app import create_app
+from queuectl.web.guard import Rules
+from queuectl.web.live import Live
+from queuectl.web.served import Served
+
+
+class Site:
+    def __init__(self, place: Path) -> None:
+        self.place = str(place)
+        self.served = Served(self.place)
+        self.live = Live(self.served.open_view)
+        self.tokens = Tokens(self.served.home, self.served.host)
+        self.sessions = Sessions(self.tokens, self.served.host)
+        rules = Rules(frozenset({"localhost"}), self.tokens, self.sessions)
+        self.app = create_app(self.served, self.live, rules)
+        self.token = self.tokens.add("me", "admin", actor="x")
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", known: bool = True, **headers: str
+    ) -> tuple[int, bytes]:
+        return asyncio.run(self._ask(method, path, body, known, headers))
+
+    async def _ask(
+        self, method: str, path: str, body: bytes, known: bool, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        name, _, query = path.partition("?")
+        given = {"host": "localhost", **headers}
+        if known:
+            given["authorization"] = f"Bearer {self.token}"
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": name,
+            "raw_path": name.encode(),
+            "query_string": query.encode(),
+            "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in given.items()],
+            "server": ("localhost", 8080),
+            "client": ("127.0.0.1", 1),
+        }
+        pieces = [body[at : at + 1024] for at in range(0, len(body), 1024)] or [b""]
+        told: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            piece = pieces.pop(0)
+            return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+
+        async def send(message: Any) -> None:
+            told.append(message)
+
+        await self.app(scope, receive, send)
+        return told[0]["status"], b"".join(one.get("body", b"") for one in told[1:])
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path / "data")
+    yield made
+    made.served.close()
+
+
+def test_what_was_redacted_is_gone_from_what_happened_lately(site: Site) -> None:
+    with Queue(site.place) as queue:
+        queue.enqueue("echo s3cret", id="a")
+        queue.cancel("a")
+        paths = ("/", "/events", "/events?type=job.enqueued")
+        assert all(b"s3cret" in site.ask("GET", path)[1] for path in paths)
+        redacting.redact(queue, "a", ["command"])
+    assert not [path for path in paths if b"s3cret" in site.ask("GET", path)[1]]
+
+
+def test_a_session_does_not_outlive_its_token_with_another_of_its_name(site: Site) -> None:
+    visitor = site.tokens.known("me")
+    assert isinstance(visitor, Visitor)
+    cookie = site.sessions.begin(visitor)
+    assert site.sessions.find(cookie) == visitor
+    site.tokens.remove("me")
+    site.tokens.add("me", "admin", actor="x")
+    assert site.sessions.find(cookie) is None
+
+
+def test_strangers_send_no_more_than_a_token(site: Site) -> None:
+    status, _ = site.ask("POST", "/login", b"a=b&" * 10_000, known=False)
+    assert status == 413
+    status, _ = site.ask("POST", "/login", f"token={site.token}".encode(), known=False)
+    assert status == 303
+
+
+def test_strangers_are_not_told_of_files(site: Site) -> None:
+    Path(site.served.home.web, "access.json").write_text("{broken")
+    for method, path in (("POST", "/login"), ("GET", "/login/x")):
+        status, body = site.ask(method, path, b"token=x" if method == "POST" else b"", known=False)
+        assert (status, site.place.encode() in body) == (500, False)
+
+
+@pytest.mark.parametrize(
+    "path",
+    (
+        "/?at=" + "9" * 5000,
+        "/api/v1/status?at=" + "9" * 5000,
+        "/jobs/a?run=" + "9" * 5000,
+        "/jobs/a/output/" + "9" * 5000 + "/out",
+    ),
+)
+def test_endless_numbers_are_no_defect(site: Site, path: str) -> None:
+    with Queue(site.place) as queue:
+        queue.enqueue("true", id="a")
+    assert site.ask("GET", path)[0] < 500
+
+
+def test_two_servers_of_one_queue_take_a_key_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kwargs = {"content_type": "application/json", "idempotency_key": "k"}
+    body = b'{"command": "true"}'
+    another = Served(site.place)
+    first = create_app(another, Live(another.open_view), Rules(frozenset({"localhost"}),
+        site.tokens, site.sessions))
+    enqueue_all, here, found = Queue.enqueue_all, site.app, []
+
+    def late(queue: Queue, *given: Any, **named: Any) -> Any:
+        monkeypatch.setattr(Queue, "enqueue_all", enqueue_all)
+        site.app = first
+        try:
+            asking = asyncio.new_event_loop()
+            headers = {"content_type": "application/json", "idempotency_key": "k"}
+            found.append(asking.run_until_complete(site._ask("POST", "/api/v1/jobs", body, True, headers)))
+            asking.close()
+        finally:
+            site.app = here
+        return enqueue_all(queue, *given, **named)
+
+    monkeypatch.setattr(Queue, "enqueue_all", late)
+    answers = [site.ask("POST", "/api/v1/jobs", body, **kwargs), *found]
+    another.close()
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 201
