@@ -71,6 +71,8 @@ class Live:
         """The last event that is told, or was there before."""
         self._kept: deque[Batch] = deque()
         self._kept_events = 0
+        self._redacted = 0
+        """The last event that took something out of the log."""
         self._damage = ""
         self._news = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -143,6 +145,7 @@ class Live:
             # It may be in here what was taken out of the log.
             self._kept.clear()
             self._kept_events = 0
+            self._redacted = batch.last
         self._kept.append(batch)
         self._kept_events += len(batch.events)
         while self._kept_events > _EVENTS_KEPT and len(self._kept) > 1:
@@ -182,7 +185,11 @@ class Live:
                 if batches and batches[0].first <= offset + 1:
                     first = [one for one in batches[0].events if one.offset > offset]
                     batches[0] = batches[0] if batches[0].first > offset else Batch(first)
+                    redacted = self._redacted
                     for batch in batches:
+                        if self._redacted != redacted:
+                            # While a slow one read: the rest as it is now.
+                            break
                         offset = batch.last
                         yield News(batch)
                     continue
