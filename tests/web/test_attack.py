@@ -127,11 +127,11 @@ def test_endless_numbers_are_no_defect(site: Site, path: str) -> None:
 def test_two_servers_of_one_queue_take_a_key_once(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kwargs = {"content_type": "application/json", "idempotency_key": "k"}
+    headers = {"content_type": "application/json", "idempotency_key": "k"}
     body = b'{"command": "true"}'
     another = Served(site.place)
-    first = create_app(another, Live(another.open_view), Rules(frozenset({"localhost"}),
-        site.tokens, site.sessions))
+    rules = Rules(frozenset({"localhost"}), site.tokens, site.sessions)
+    first = create_app(another, Live(another.open_view), rules)
     enqueue_all, here, found = Queue.enqueue_all, site.app, []
 
     def late(queue: Queue, *given: Any, **named: Any) -> Any:
@@ -139,15 +139,15 @@ def test_two_servers_of_one_queue_take_a_key_once(
         site.app = first
         try:
             asking = asyncio.new_event_loop()
-            headers = {"content_type": "application/json", "idempotency_key": "k"}
-            found.append(asking.run_until_complete(site._ask("POST", "/api/v1/jobs", body, True, headers)))
+            asked = site._ask("POST", "/api/v1/jobs", body, True, headers)
+            found.append(asking.run_until_complete(asked))
             asking.close()
         finally:
             site.app = here
         return enqueue_all(queue, *given, **named)
 
     monkeypatch.setattr(Queue, "enqueue_all", late)
-    answers = [site.ask("POST", "/api/v1/jobs", body, **kwargs), *found]
+    answers = [site.ask("POST", "/api/v1/jobs", body, **headers), *found]
     another.close()
     assert answers[0] == answers[1]
     assert answers[0][0] == 201
