@@ -18,6 +18,7 @@ from queuectl.domain.redaction import FIELDS, TEXT
 from queuectl.engines.file import FileLog, anchors, compaction
 from queuectl.engines.file.anchors import Anchor
 from queuectl.engines.file.evidence import Evidence
+from queuectl.engines.file.redaction import Redaction
 from queuectl.engines.file.verify import Report, verify
 from queuectl.errors import Disproved, Forged, LockTimedOut, NotFound, QueuectlError, Rejected
 from queuectl.events import codec
@@ -501,7 +502,7 @@ def test_what_is_unfinished_is_told_until_it_is_finished(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(FileLog, "seal", lambda log: (_ for _ in ()).throw(OSError(5, "EIO")))
+        patch.setattr(Redaction, "carry_out", lambda it: (_ for _ in ()).throw(OSError(5, "EIO")))
         with pytest.raises(OSError):
             redacted(root, "new")
     unfinished = verified(root).evidence.redactions.unfinished

@@ -200,8 +200,10 @@ def test_a_log_that_is_damaged_meanwhile_is_said_to_be_and_still_shown(web: Web)
     segment.write_bytes(sound)
     eventually(lambda: web.ask("GET", "/readyz").status == 200)
     assert web.get("/jobs/b")["state"] == "pending"
-    assert json.loads(next(messages)["data"]) == {"detail": "mended"}
-    assert json.loads(next(messages)["data"])["job"] == "b"
+    # What was there behind the damage may come just before it is said to be mended.
+    told_then = [json.loads(next(messages)["data"]) for _ in range(2)]
+    assert {"detail": "mended"} in told_then
+    assert "b" in [message.get("job") for message in told_then]
     web.post("/jobs", {"id": "c", "command": "true"})
     stream.close()
 
