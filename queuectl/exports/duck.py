@@ -23,7 +23,7 @@ from queuectl.exports.views import EVENTS, View
 
 _THREADS_MIN = 2
 """With one alone it cuts Parquet into other pieces: the same input would give other bytes."""
-_MEMORY_MB = 256
+_MEMORY_MB = 768
 """For each thread; by itself it would keep what it has read until most of the machine is used."""
 Make = Callable[[str], str]
 _T = TypeVar("_T")
