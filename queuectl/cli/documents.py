@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import orjson
 
+from queuectl.telling.encoding import encoded
 from queuectl.telling.words import printable_json
 
 
@@ -28,22 +29,16 @@ def emit_array(documents: Iterable[object]) -> None:
     write = sys.stdout.buffer.write
     before = b"["
     for document in documents:
-        write(before + b"\n" + _encoded(document, 0).rstrip(b"\n"))
+        write(before + b"\n" + _shown(document, 0))
         before = b","
     write(b"[]\n" if before == b"[" else b"\n]\n")
     sys.stdout.buffer.flush()
 
 
 def _write(document: object, option: int) -> None:
-    sys.stdout.buffer.write(_encoded(document, option))
+    sys.stdout.buffer.write(_shown(document, option) + b"\n")
 
 
-def _encoded(document: object, option: int) -> bytes:
-    try:
-        data = orjson.dumps(document, option=option | orjson.OPT_APPEND_NEWLINE)
-    except TypeError:
-        # orjson refuses the name of a file that is not UTF-8, and numbers beyond 64 bits.
-        import json
-
-        data = json.dumps(document).encode() + b"\n"
+def _shown(document: object, option: int) -> bytes:
+    data = encoded(document, option)
     return printable_json(data.decode()).encode() if sys.stdout.isatty() else data

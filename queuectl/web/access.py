@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from queuectl import ids, instants
 from queuectl.engines.file import shelf
-from queuectl.errors import Invalid, LockTimedOut, Newer, NotFound, QueuectlError, Rejected
+from queuectl.errors import Invalid, LockTimedOut, Newer, NotFound, Rejected
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.suggestion import did_you_mean
@@ -24,8 +24,8 @@ _BYTES_MAX = 1 << 20
 _HOUR_US = 3600 * 1_000_000
 _SESSION_US = 12 * _HOUR_US
 _SESSIONS_MAX = 1000
-_LOCK_TRIES = 100
-_LOCK_RETRY_S = 0.02
+_PATIENCE_S = 2.0
+"""How long to wait for somebody else who changes the file."""
 T = TypeVar("T")
 
 
@@ -222,22 +222,16 @@ class _Change:
         host, home = self._tokens._host, self._tokens._home
         if host.make_directory(home.web):
             host.sync_directory(home.root)
-        self._lock = self._hold()
+        lock = host.hold_within(os.path.join(home.web, "LOCK"), _PATIENCE_S)
+        if lock is None:
+            raise LockTimedOut("somebody else keeps changing the tokens: try again")
+        self._lock = lock
         try:
             self._kept = self._tokens._read()
-        except QueuectlError:
-            host.close(self._lock)
+        except BaseException:
+            host.close(lock)
             raise
         return self._kept
-
-    def _hold(self) -> int:
-        host = self._tokens._host
-        for _ in range(_LOCK_TRIES):
-            lock = host.hold(os.path.join(self._tokens._home.web, "LOCK"))
-            if lock is not None:
-                return lock
-            host.sleep(_LOCK_RETRY_S)
-        raise LockTimedOut("somebody else keeps changing the tokens: try again")
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         tokens = self._tokens

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from html import escape
 from typing import Any
 
-import orjson
 from starlette.responses import HTMLResponse, Response
 
-
-def encoded(document: Any) -> bytes:
-    """A document in JSON."""
-    try:
-        return orjson.dumps(document)
-    except TypeError:
-        # orjson refuses the name of a file that is not UTF-8, and numbers beyond 64 bits.
-        return json.dumps(document).encode()
+from queuectl.telling.encoding import encoded
 
 
 def answer(document: Any, status: int = 200) -> Response:

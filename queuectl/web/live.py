@@ -14,7 +14,7 @@ from queuectl.errors import QueuectlError
 from queuectl.events.vocabulary import Event, JobRedacted
 from queuectl.queueview import QueueView
 from queuectl.telling.documents import event_document
-from queuectl.web.answers import encoded
+from queuectl.telling.encoding import encoded
 
 GATHER_S = 0.1
 """What happens within so short a time after something else is told together."""

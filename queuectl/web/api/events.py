@@ -14,7 +14,8 @@ from queuectl.events.vocabulary import AnyEvent, Event, wire_name
 from queuectl.queueview import QueueView
 from queuectl.suggestion import did_you_mean
 from queuectl.telling.documents import event_document
-from queuectl.web.answers import answer, encoded
+from queuectl.telling.encoding import encoded
+from queuectl.web.answers import answer
 from queuectl.web.api import schemas
 from queuectl.web.api.operation import Call, Operation, Query
 from queuectl.web.live import Batch, News
