@@ -113,6 +113,7 @@ class Committed:
 
     def _open_lock_file(self, flags: int) -> None:
         self._lock_fd = self.host.open(self.lock_path, flags)
+        self._is_read_only = flags == os.O_RDONLY
         self._lock_identity = self.host.identity(self._lock_fd)
 
     def _read_mark(self) -> bytes:
@@ -126,7 +127,6 @@ class Committed:
                 if error.errno not in _READ_ONLY:
                     raise
                 self._open_lock_file(os.O_RDONLY)
-                self._is_read_only = True
         for _ in range(_MARK_READS):
             data = self.host.read_at(self._lock_fd, marks.SIZE, 0)
             if not data or data == self._mark_bytes or marks.decode(data):
