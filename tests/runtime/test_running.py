@@ -296,7 +296,9 @@ DAEMON = """
 import os, sys, time
 if os.fork(): os._exit(0)
 os.setsid()
+leader = os.getpid()
 if os.fork(): os._exit(0)
+while os.getppid() == leader: pass  # one that is not gone yet would be counted, too
 open(sys.argv[1], "a").write("%d\\n" % os.getpid())
 os.closerange(0, 4096)
 if len(sys.argv) > 2: os.execve("/bin/sleep", ["sleep", "60"], {})
