@@ -64,14 +64,15 @@ _LINE_BYTES = 1 << 21
 
 def filled(key: Key) -> str:
     """A column in DuckDB's SQL, with what its absence means."""
-    name = identifier(key.name)
-    cases = [
-        literal(value)
-        if len(events) == len(schema.event_types())
-        else f"CASE WHEN type IN ({listed(events)}) THEN {literal(value)} END"
-        for value, events in key.absences()
-    ]
-    return f"coalesce({', '.join([name, *cases])}) AS {name}" if cases else name
+    column = name = identifier(key.name)
+    for value, events in key.absences():
+        known = f"coalesce({name}, {literal(value)})"
+        if len(events) == len(schema.event_types()):
+            column = known
+        else:
+            # The condition first: the value is looked for in few rows then, and not in all.
+            column = f"CASE WHEN type IN ({listed(events)}) THEN {known} ELSE {column} END"
+    return f"{column} AS {name}"
 
 
 def listed(values: Iterable[object]) -> str:

@@ -25,6 +25,8 @@ _THREADS_MIN = 2
 """With one alone it cuts Parquet into other pieces: the same input would give other bytes."""
 _MEMORY_MB = 768
 """For each thread; by itself it would keep what it has read until most of the machine is used."""
+_GROUP_ROWS = 61_440
+"""Half of what it takes by itself: with so many columns that is faster, and takes less memory."""
 Make = Callable[[str], str]
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
@@ -46,7 +48,10 @@ def parquet_of_lines(path: str, target: Target) -> None:
 
 def _copy(query: str, target: Target) -> str:
     where = dialects.literal(target.making)
-    return f"COPY ({query}) TO {where} (FORMAT parquet, USE_TMP_FILE false)"
+    return (
+        f"COPY ({query}) TO {where} (FORMAT parquet, USE_TMP_FILE false,"
+        f" ROW_GROUP_SIZE {_GROUP_ROWS})"
+    )
 
 
 def database(source: Source, views: Iterable[View], target: Target) -> None:
