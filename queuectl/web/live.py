@@ -110,6 +110,7 @@ class Live:
     def _follow(self) -> None:
         seen = self._head
         while not self._stopping.is_set():
+            was = seen
             try:
                 self._view.log.wait(_WAIT_S)
                 for events in self._view.events(seen):
@@ -121,7 +122,7 @@ class Live:
             if self._damage:
                 self._stopping.wait(_RETRY_S)
                 self._view.damage = None
-            else:
+            elif seen > was:
                 self._stopping.wait(GATHER_S)
         self._view.close()
 

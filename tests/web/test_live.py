@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
+import socket
 from http.client import IncompleteRead
 from itertools import islice
 
@@ -11,6 +13,8 @@ import pytest
 from programs import Shell
 from serving import Web, token
 from workers import eventually
+
+from queuectl.web.serving import bind
 
 SSE = {"Accept": "text/event-stream"}
 LINES = {"Accept": "application/x-ndjson"}
@@ -206,6 +210,37 @@ def test_a_log_that_is_damaged_meanwhile_is_said_to_be_and_still_shown(web: Web)
     assert "b" in [message.get("job") for message in told_then]
     web.post("/jobs", {"id": "c", "command": "true"})
     stream.close()
+
+
+def test_after_a_quiet_time_nothing_waits_to_be_told_with_more(shell: Shell) -> None:
+    web = Web(shell, code="import queuectl.web.live as l; l.GATHER_S, l._WAIT_S = 3600, 0.001")
+    web.token = token(shell, "boss", "admin")
+    stream = web.stream("/api/v1/events", **SSE)
+    shell.add("--id", "a", "true")
+    assert next(stream.events())["job"] == "a"
+    stream.close()
+
+
+def test_the_end_of_an_answer_does_not_wait_for_its_beginning_to_be_acknowledged() -> None:
+    async def is_sent_at_once() -> bool:
+        answers: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def take(_: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
+            taken = out.get_extra_info("socket")
+            answers.set_result(taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            out.close()
+            await out.wait_closed()
+
+        bound = bind("127.0.0.1", 0)
+        where = bound.getsockname()
+        async with await asyncio.start_server(take, sock=bound):
+            answer, plug = await asyncio.open_connection(*where)
+            await answer.read()
+            plug.close()
+            await plug.wait_closed()
+            return bool(await answers)
+
+    assert asyncio.run(is_sent_at_once())
 
 
 def test_a_disk_that_is_nearly_full_is_said_to_be(shell: Shell) -> None:
