@@ -68,8 +68,10 @@ def errors(
 
     A group has a fingerprint: the shape of the command and of the last line of its errors, without
     paths, numbers and quoted text, and the exit code. FAILED counts runs, JOBS the jobs they were
-    of, DEAD those that are dead of it now. TREND is the time looked at in eight equal parts. The
-    start of a fingerprint is enough, here and for --error of list, retry and dlq retry.
+    of, DEAD those that are dead of it now. WHEN draws how many failed in each eighth of the time
+    looked at, and TREND is its later half beside its earlier one: new, rising, steady, falling, or
+    stopped when nothing has failed so since. The start of a fingerprint is enough, here and for
+    --error of list, retry and dlq retry.
     """
     with reading(app) as (source, progress):
         queue = source.queue
@@ -134,21 +136,21 @@ def _table(groups: list[Group], dead: Counter[str], span: _Span) -> str:
                 str(group.count),
                 str(len(group.jobs)),
                 str(dead[found.id]),
-                _trend(group, span),
+                *_trend(group, span),
                 _ago(group.first_at, span),
                 _ago(group.last_at, span),
                 code,
                 command,
             )
         )
-    titles = ("F", "FAILED", "JOBS", "DEAD", "TREND", "FIRST", "LAST", "EXIT", "COMMAND")
+    titles = ("F", "FAILED", "JOBS", "DEAD", "WHEN", "TREND", "FIRST", "LAST", "EXIT", "COMMAND")
     return columns(rows, titles)
 
 
-def _trend(group: Group, span: _Span) -> str:
-    # The word is for those to whom a bar says nothing.
+def _trend(group: Group, span: _Span) -> tuple[str, str]:
+    """The trend as a bar, and as a word for those to whom that says nothing."""
     trend = group.trend(*span, _SLICES)
-    return f"{bar(trend)} {direction(trend)}"
+    return bar(trend), direction(trend)
 
 
 def _ago(at: str, span: _Span) -> str:
@@ -172,6 +174,7 @@ def _show(
         emit({**span._asdict(), **_document(group, dead, span), "affected": affected})
         return
     failure = group.fingerprint
+    when, trend = _trend(group, span)
     lines = {
         "fingerprint": failure.id,
         "command": shorten(failure.command, None),
@@ -181,7 +184,8 @@ def _show(
         f" {dead[failure.id]} dead of it now",
         "first": f"{group.first_at} ({_ago(group.first_at, span)})",
         "last": f"{group.last_at} ({_ago(group.last_at, span)}), of job {group.last_job}",
-        "trend": _trend(group, span),
+        "when": when,
+        "trend": trend,
     }
     for key, value in lines.items():
         click.echo(f"{key + ':':<13}{value}")

@@ -56,17 +56,17 @@ class Group:
 
 
 def direction(trend: Sequence[int]) -> str:
-    """A trend in a word: `new`, `rising`, `steady`, `falling` or `over`.
+    """A trend in a word: `new`, `rising`, `steady`, `falling` or `stopped`.
 
-    The later half is compared with the earlier one: `new` has nothing in that, and `over` nothing
-    in the later one.
+    The later half is compared with the earlier one: `new` has nothing in that, and `stopped`
+    nothing in the later one.
     """
     half = len(trend) // 2
     before, after = sum(trend[:half]), sum(trend[half:])
     if not before:
         return "new"
     if not after:
-        return "over"
+        return "stopped"
     if after >= before * _TURN:
         return "rising"
     return "falling" if before >= after * _TURN else "steady"

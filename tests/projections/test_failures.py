@@ -114,7 +114,7 @@ def test_parts_of_a_trend_are_equal() -> None:
     ("trend", "word"),
     [
         ([0, 0, 1, 0], "new"),
-        ([1, 0, 0, 0], "over"),
+        ([1, 0, 0, 0], "stopped"),
         ([2, 0, 2, 1], "rising"),
         ([2, 1, 2, 0], "falling"),
         ([4, 1, 4, 0], "steady"),
