@@ -16,7 +16,7 @@ class Invalid(QueuectlError):
 
 
 class NotFound(QueuectlError):
-    """The thing named does not exist."""
+    """The thing named does not exist: a job, a queue, a file to read, a directory to write to."""
 
     exit_code = 3
 

@@ -14,6 +14,13 @@ OUTPUT_RUNS = 1000
 _OUTPUT = re.compile(r"(.+)\.([1-9][0-9]*)\.(?:out|err)")
 
 
+def check_directory_of(path: str, host: Host) -> None:
+    """Raises `NotFound` where the directory is not there in which something is to be made."""
+    directory = os.path.dirname(path)
+    if not host.exists(directory):
+        raise NotFound(f"there is no directory {directory}: make it first")
+
+
 class Home:
     """The paths of one data directory; `root` is absolute."""
 
@@ -31,7 +38,9 @@ class Home:
         self.past = os.path.join(self.snapshots, "past")
 
     def make(self, host: Host) -> None:
-        """Make what is not there yet; raises what `check` does, and `OSError`."""
+        """Make what is not there yet; raises what `check` and `check_directory_of` do, and
+        `OSError`."""
+        check_directory_of(self.root, host)
         # The log last: whoever finds it finds all of them.
         for directory in (self.root, self.run, self.output, self.log):
             if host.make_directory(directory):

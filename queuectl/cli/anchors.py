@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from queuectl import strictjson
+from queuectl.cli.files import content
 from queuectl.cli.parameters import F
-from queuectl.errors import Invalid
+from queuectl.errors import Invalid, NotFound
 
 
 def anchor_option(text: str) -> Callable[[F], F]:
@@ -18,7 +20,7 @@ def anchor_option(text: str) -> Callable[[F], F]:
 
 
 def parse(given: Iterable[str]) -> list[Any]:
-    """The anchors meant. Raises `Invalid`."""
+    """The anchors meant. Raises `Invalid`, and `NotFound` for a file that is not there."""
     from queuectl.engines.file import anchors
 
     return [anchors.parse(line) for one in given for line in _lines(one)]
@@ -27,12 +29,11 @@ def parse(given: Iterable[str]) -> list[Any]:
 def _lines(anchor: str) -> list[str]:
     """The anchors in a file, or the one that was given itself."""
     if not os.path.exists(anchor):
+        if " " not in anchor:  # an anchor has blanks
+            raise NotFound(f"--anchor {anchor}: there is no such file")
         return [anchor]
-    try:
-        with open(anchor, encoding="utf-8") as file:
-            lines = [line for line in file if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"--anchor {anchor}: {getattr(error, 'strerror', '') or error}") from None
+    text = strictjson.decoded(content(anchor), f"--anchor {anchor}: ")
+    lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         raise Invalid(f"--anchor {anchor}: the file is empty")
     return lines

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
 from queuectl.cli import completion
+from queuectl.cli.files import content
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
@@ -193,14 +193,7 @@ def _read(file: str, origins: list[str]) -> list[dict[str, Any]]:
     from queuectl import strictjson
 
     name = "standard input" if file == "-" else file
-    try:
-        if file == "-":
-            data = sys.stdin.buffer.read()
-        else:
-            with open(file, "rb") as stream:
-                data = stream.read()
-    except OSError as error:
-        raise Invalid(f"{name}: {error.strerror}") from None
+    data = content(file)
     if data.lstrip()[:1] == b"[":
         where = f"{name}: "
         jobs = listed(strictjson.parse(strictjson.decoded(data, where), where), where)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import BinaryIO
 
 import click
 
+from queuectl.cli.files import opened
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.errors import Invalid
 from queuectl.quantities import format_size
 from queuectl.telling.words import printable
 
@@ -40,7 +39,7 @@ def import_queue(app: App, file: str) -> None:
     if file == "-":
         head = make(app.data, sys.stdin.buffer.readline, "standard input", Host())
     else:
-        with _opened(file) as stream, Progress(app, format_size) as progress:
+        with opened(file) as stream, Progress(app, format_size) as progress:
             total = os.fstat(stream.fileno()).st_size
             done = 0
 
@@ -53,10 +52,3 @@ def import_queue(app: App, file: str) -> None:
 
             head = make(app.data, readline, file, Host())
     app.say(f"imported {printable(file)} as far as event {head}")
-
-
-def _opened(file: str) -> BinaryIO:
-    try:
-        return open(file, "rb")
-    except OSError as error:
-        raise Invalid(f"{file}: {error.strerror}") from None

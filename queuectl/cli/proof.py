@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,10 +12,11 @@ from queuectl.cli import anchors as given_anchors
 from queuectl.cli import completion
 from queuectl.cli.anchors import anchor_option
 from queuectl.cli.documents import emit
+from queuectl.cli.files import content
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
-from queuectl.errors import Disproved, Invalid, NotFound, PartlyDone
+from queuectl.errors import Disproved, Invalid, PartlyDone
 from queuectl.events.vocabulary import wire_name
 from queuectl.quantities import format_size
 from queuectl.telling.documents import event_document
@@ -105,7 +105,7 @@ def _check(app: App, file: str, kept: list[Any], as_json: bool) -> None:
     from queuectl.projections.proof import check
 
     try:
-        shown = check(_bytes(file), kept)
+        shown = check(content(file), kept)
     except Disproved as error:
         raise Disproved(f"{file}: the proof is not right: {error}") from None
     if as_json:
@@ -133,16 +133,6 @@ def _check(app: App, file: str, kept: list[Any], as_json: bool) -> None:
         app.say(f"event {offset} was redacted since: of what it said only the hash is proved")
     if not shown.begins:
         app.say("what happened to the job before is not in the proof")
-
-
-def _bytes(file: str) -> bytes:
-    if file == "-":
-        return sys.stdin.buffer.read()
-    try:
-        with open(file, "rb") as opened:
-            return opened.read()
-    except FileNotFoundError:
-        raise NotFound(f"--check {file}: there is no such file") from None
 
 
 def _summary(shown: Any) -> str:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from queuectl.errors import NoSpace, NotFound, Rejected
+from queuectl.errors import NoSpace, Rejected
+from queuectl.home import check_directory_of
 from queuectl.host import OUT_OF_SPACE, Host
 
 _PIECE_BYTES = 1 << 20
@@ -28,8 +29,7 @@ class Target:
         self.directory, name = os.path.split(self._path)
         if not force and host.exists(self._path):
             raise self._taken()
-        if not host.exists(self.directory):
-            raise NotFound(f"there is no directory {self.directory}: make it first")
+        check_directory_of(self._path, host)
         self.scratch = os.path.join(self.directory, f".{name}.{host.random(4).hex()}")
         """For whatever is needed on the way; nobody else can look into it."""
         self.making = os.path.join(self.scratch, name)

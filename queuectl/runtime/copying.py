@@ -14,13 +14,12 @@ from queuectl.errors import (
     Damaged,
     Invalid,
     NoSpace,
-    NotFound,
     PayloadLost,
     QueuectlError,
     Rejected,
     SyncFailed,
 )
-from queuectl.home import Home
+from queuectl.home import Home, check_directory_of
 from queuectl.host import OUT_OF_SPACE, SYNC_BYTES, Host
 from queuectl.jobqueue import Queue
 from queuectl.quantities import format_size
@@ -71,8 +70,7 @@ def copy(queue: Queue, place: str, progress: Progress = lambda done, total: None
 
 def _check(target: str, parent: str, home: Home, host: Host) -> None:
     _refuse_taken(target, host)
-    if not host.exists(parent):
-        raise NotFound(f"there is no directory {parent}: make it first")
+    check_directory_of(target, host)
     inside = os.path.join(os.path.realpath(parent), "")
     if inside.startswith(os.path.join(os.path.realpath(home.root), "")):
         raise Invalid(f"{target} is inside of the queue that is to be copied: name another place")

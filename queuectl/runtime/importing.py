@@ -17,7 +17,7 @@ from queuectl.events import codec, exchange
 from queuectl.events import vocabulary as v
 from queuectl.events.exchange import Line
 from queuectl.events.log import Batch
-from queuectl.home import Home
+from queuectl.home import Home, check_directory_of
 from queuectl.host import Host
 from queuectl.jobqueue import Queue
 from queuectl.projections.legality import Legality
@@ -31,9 +31,11 @@ def make(place: str, readline: Callable[[int], bytes], name: str, host: Host) ->
     Jobs, history, offsets and times are what they were. What was running then is handed back, and
     its workers count as stopped. The log has an identity of its own, because from here on it goes
     another way. `name` is what errors call the lines. Raises
-    `Rejected` where something is at `place`, and what `exchange.read` and `found` do.
+    `Rejected` where something is at `place`, `NotFound` where its directory is not, and what
+    `exchange.read` and `found` do.
     """
     home = Home(place)
+    check_directory_of(home.root, host)
     is_new = host.make_directory(home.root)
     staging = os.path.join(home.root, f"import-{host.random(4).hex()}")
     others = host.names(home.root)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from queuectl.engines.file.shelf import Numbered
 from queuectl.errors import Invalid
 from queuectl.events.codec import Stretch
+from queuectl.home import check_directory_of
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
 from queuectl.ship.shipment import Shipment, fitting
@@ -29,13 +30,12 @@ DEFAULTS = {"send_events": 0, "send_bytes": 4 << 20, "file_events": 0, "file_byt
 
 
 def checked(sink: Sink, host: Host) -> Sink:
-    """Raises `Invalid` for what is not a directory, or could not become one."""
+    """Raises `Invalid` where no directory is named, and `NotFound` where none can be made."""
     kind, _, address = sink.to.partition(":")
     if not address:
         raise Invalid(f"--to {sink.to}: name a directory behind it")
     path = os.path.abspath(os.path.join(host.directory(), os.path.expanduser(address)))
-    if not host.exists(os.path.dirname(path)):
-        raise Invalid(f"{os.path.dirname(path)} is not there: make it first, or name another")
+    check_directory_of(path, host)
     return replace(sink, to=f"{kind}:{path}")
 
 

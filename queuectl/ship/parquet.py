@@ -24,7 +24,7 @@ DEFAULTS = {**files.DEFAULTS, "file_bytes": 256 << 20}
 
 
 def checked(sink: Sink, host: Host) -> Sink:
-    """Raises `Invalid` for what is not a directory, and `QueuectlError` without the extra."""
+    """Raises what that of `files` does, and `QueuectlError` without the extra."""
     duck.library()
     return files.checked(sink, host)
 

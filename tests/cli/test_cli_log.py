@@ -202,7 +202,7 @@ def test_anchors_on_the_command_line_and_in_a_file(old: Shell) -> None:
     assert "cut off" in answer.err
 
 
-@pytest.mark.parametrize("text", ["nonsense", "head 1 crc 00000000"])
+@pytest.mark.parametrize("text", ["non sense", "head 1 crc 00000000"])
 def test_what_is_no_anchor_is_refused(old: Shell, text: str) -> None:
     answer = old("log", "verify", "--anchor", text)
     assert answer.code == 2

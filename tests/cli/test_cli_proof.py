@@ -85,12 +85,13 @@ def test_what_cannot_be_is_refused(worked: Shell) -> None:
     refused(worked("proof"), 2, "name a job to prove, or a proof to --check")
     refused(worked("proof", "job1", "--check", "there"), 2, "one of them")
     refused(worked("proof", "--check", "there", "--to", "new"), 2, "leave out --to")
-    refused(worked("proof", "--check", "nothing"), 3, "no such file")
-    refused(worked("proof", "--check", "."), 1, "directory")
+    refused(worked("proof", "--check", "nothing"), 3, "there is no file nothing")
+    refused(worked("proof", "--check", "."), 2, "directory")
     refused(worked("proof", "nobody"), 3, "no job")
     refused(worked("proof", "job1", "--to", "there"), 4, "is there already")
     refused(worked("proof", "job1", "--to", "no/where"), 3, "there is no directory")
-    refused(worked("proof", "job1", "--anchor", "head"), 2, "is no anchor")
+    refused(worked("proof", "job1", "--anchor", "head 1"), 2, "is no anchor")
+    refused(worked("proof", "job1", "--anchor", "head"), 3, "there is no such file")
     assert tree(worked.directory) == before
 
 

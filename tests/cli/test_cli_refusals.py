@@ -175,8 +175,10 @@ COMMANDS: list[tuple[str, int, str]] = [
         "both as an option and in the job",
     ),
     ("""enqueue --max-retries 1 {"command":"x","max_attempts":2}""", 2, "max_retries"),
-    ("enqueue -f missing", 2, "missing: No such file"),
+    ("enqueue -f missing", 3, "there is no file missing"),
     ("enqueue -f .", 2, "directory"),
+    ("--data other import missing", 3, "there is no file missing"),
+    ("log verify --anchor missing", 3, "--anchor missing: there is no such file"),
     ("enqueue -f broken", 2, "broken, line 2: invalid JSON"),
     ("enqueue -f bytes", 2, "bytes, line 2: it is not valid UTF-8 at byte 6"),
     ("enqueue -f empty", 2, "no job"),
@@ -250,7 +252,8 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("--data nats://here list", 2, "no log engine"),
     ("--data broken list", 3, "there is no queue"),
     ("--data broken enqueue true", 1, "Not a directory"),
-    ("--data missing/parent enqueue true", 1, "No such file"),
+    ("--data missing/parent enqueue true", 3, "there is no directory"),
+    ("--data missing/parent import broken", 3, "there is no directory"),
     ("nope", 2, "no such command 'nope'"),
 ]
 
@@ -338,11 +341,12 @@ def test_settings_without_a_queue_are_the_defaults(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["enqueue {}", "enqueue -f none", "config set max-retries x", "queue pause a,b"]
+    "words", ["enqueue {}", "enqueue -f empty", "config set max-retries x", "queue pause a,b"]
 )
 def test_what_is_refused_makes_no_queue(shell: Shell, words: str) -> None:
+    (shell.directory / "empty").touch()
     assert shell(*words.split()).code == 2
-    assert tree(shell.directory) == {}
+    assert not shell.data.exists()
 
 
 # ---- places that cannot be written to

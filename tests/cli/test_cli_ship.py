@@ -54,7 +54,6 @@ def status(shell: Shell, name: str) -> dict[str, Any]:
         ("a --to out", "no such kind of sink is known; it is one of jsonl:DIRECTORY, parquet"),
         ("a --to ftp://host/", "no such kind of sink"),
         ("a --to jsonl:", "name a directory"),
-        ("a --to jsonl:missing/out", "missing is not there"),
         ("a --to jsonl:out --from never", "neither start nor end nor an offset"),
         ("a --to jsonl:out --from 99", "event 99: there are only 1 yet"),
         ("a --to jsonl:out --send-bytes 0", "at least one byte"),
@@ -70,6 +69,13 @@ def test_what_cannot_be_is_refused_and_changes_nothing(one: Shell, words: str, s
     before = tree(one.directory)
     answer = one("ship", "add", *words.split())
     refused(answer, 2, says)
+    assert tree(one.directory) == before
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_directory_that_is_not_there_is_not_found(one: Shell, kind: str) -> None:
+    before = tree(one.directory)
+    refused(one("ship", "add", "a", "--to", f"{kind}:missing/out"), 3, "there is no directory")
     assert tree(one.directory) == before
 
 

@@ -283,5 +283,5 @@ def test_an_empty_directory_stays_empty_where_it_was_refused(shell: Shell) -> No
     assert os.listdir(place) == []
     place.chmod(0o777)
     assert "chmod 700" in shell("--data", "other", "import", "bad.jsonl").err
-    assert shell("import", "nowhere.jsonl").code == 2
+    assert shell("import", "nowhere.jsonl").code == 3
     assert os.listdir(place) == []

@@ -1,0 +1,33 @@
+"""Files that are named on the command line, to be read; `-` is standard input."""
+
+from __future__ import annotations
+
+import sys
+from typing import BinaryIO
+
+from queuectl.errors import Invalid, NotFound, QueuectlError
+
+
+def opened(file: str) -> BinaryIO:
+    """Raises `NotFound` where it is not there, and `Invalid` where it cannot be read."""
+    try:
+        return open(file, "rb")
+    except OSError as error:
+        raise _meant(error, file) from None
+
+
+def content(file: str) -> bytes:
+    """All of it. Raises what `opened` does."""
+    if file != "-":
+        with opened(file) as stream:
+            return stream.read()
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise _meant(error, "standard input") from None
+
+
+def _meant(error: OSError, file: str) -> QueuectlError:
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"there is no file {file}")
+    return Invalid(f"{file}: {error.strerror}")
