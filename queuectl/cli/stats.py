@@ -23,6 +23,8 @@ _GROUPS: dict[str, Callable[[Job], str]] = {
     "command": lambda job: job.spec.command.split(None, 1)[0],
     "worker": lambda job: job.worker,
 }
+_LABELS = {"total_commands": "runs", "uptime": "age of the log"}
+"""For people; to programs they keep the names that others gave them."""
 
 
 @click.command(
@@ -43,6 +45,8 @@ def stats(app: App, by: str | None, at: Named | None, as_json: bool) -> None:
 
     TOTAL JOBS and DEAD JOBS are those that there are; all else counts what ever happened, also to
     jobs that were purged since. Waiting is from the moment a job could have run to its start.
+    Throughput is what was completed in the age of the log. In --json, `total_commands` counts the
+    runs, and `uptime` is the age of the log in seconds.
     """
     with look(app, at) as queue:
         if by is not None:
@@ -54,7 +58,7 @@ def stats(app: App, by: str | None, at: Named | None, as_json: bool) -> None:
             emit(document)
             return
         for name, value in document.items():
-            label = name.removesuffix("_seconds").replace("_", " ")
+            label = _LABELS.get(name) or name.removesuffix("_seconds").replace("_", " ")
             click.echo(f"{label + ':':<24}{_shown(name, value)}")
 
 
