@@ -14,7 +14,8 @@ help:  ## Show this
 setup:  ## Make .venv with queuectl and its development tools in it
 	@$(PYTHON) scripts/bootstrap.py
 
-demo: setup  ## Run some 200 real jobs over this checkout and check what came of them
+demo:  ## Run some 200 real jobs over this checkout and check what came of them
+	@$(PYTHON) scripts/bootstrap.py --runtime
 	@$(BIN)/python scripts/demo.py
 
 # What was skipped, and what it would need, is said at the end (-rs).

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Make .venv with queuectl and its development tools; needs nothing but Python's own library.
+With --runtime the tools are left out, until somebody needs them.
 
 On many machines `python3 -m venv` cannot put pip into what it makes, because the system packages
 Python without ensurepip. Then pip comes from the machine's own pip, if it has one, or from the
@@ -45,17 +46,20 @@ def main() -> int:
     # Two `make`s in one checkout must not build the same .venv; the lock dies with the process.
     lock = os.open(ROOT, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    tools = "[dev]" if "--runtime" not in sys.argv else ""
     wanted = fingerprint()
     try:
-        if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
+        # With the tools, what needs none of them can be run, too.
+        enough = (wanted + tools, wanted + "[dev]")
+        if PYTHON.exists() and STAMP.exists() and STAMP.read_text() in enough:
             return 0
         if not has_pip():
             say(f"making {VENV} with Python {sys.version.split()[0]}")
             make_venv()
-        say("installing queuectl and its development tools")
-        if not run(PYTHON, "-m", "pip", "install", "--quiet", "--editable", ".[dev]"):
+        say(f"installing queuectl{' and its development tools' if tools else ''}")
+        if not run(PYTHON, "-m", "pip", "install", "--quiet", "--editable", f".{tools}"):
             raise Failed("pip could not install queuectl; it says why above")
-        STAMP.write_text(wanted)
+        STAMP.write_text(wanted + tools)
     except (Failed, OSError) as error:
         say(str(error))
         return 1

@@ -103,7 +103,7 @@ class Machine:
         self.home.mkdir()
         (self.home / "sitecustomize.py").write_text(HIDES_PIP)
 
-    def bootstrap(self, **environment: str) -> subprocess.CompletedProcess[str]:
+    def bootstrap(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         kept = {name: text for name, text in os.environ.items() if not name.startswith("PIP_")}
         own = {
             "HOME": str(self.home),
@@ -113,7 +113,7 @@ class Machine:
             "MACHINE": sys.prefix,
         }
         return subprocess.run(
-            [sys.executable, "scripts/bootstrap.py"],
+            [sys.executable, "scripts/bootstrap.py", *words],
             cwd=self.checkout,
             env=kept | own | environment,
             capture_output=True,
@@ -148,6 +148,15 @@ def test_pip_comes_from_the_configured_index_and_a_second_run_does_nothing(
     third = machine.bootstrap()
     assert third.returncode == 0, third.stderr
     assert len(machine.installs) == 2
+
+
+def test_what_needs_no_tools_installs_none_and_is_content_with_them(
+    machine: Machine, index: str
+) -> None:
+    for words in (["--runtime"], ["--runtime"], [], ["--runtime"], []):
+        done = machine.bootstrap(*words, PIP_INDEX_URL=index)
+        assert done.returncode == 0, done.stderr
+    assert machine.installs == ["install --quiet --editable .", "install --quiet --editable .[dev]"]
 
 
 def test_a_file_of_pip_configures_the_index(machine: Machine, index: str) -> None:
