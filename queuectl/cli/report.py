@@ -34,7 +34,9 @@ Examples:
   queuectl report --since 30d --to month.svg"""
 )
 @click.argument("name", metavar="[NAME]", required=False)
-@click.option("--since", type=TIME, help="From then on: a time, or how long ago; else all.")
+@click.option(
+    "--since", type=TIME, help="From then on: a time, or how long ago; else from the first event."
+)
 @click.option("--until", type=TIME, help="Up to then; else to the end.")
 @click.option("--every", type=DURATION, help="How long a slice of time is; else some 30 of all.")
 @click.option("--to", metavar="FILE", help="Draw it into a file: .svg or .png.")
@@ -63,9 +65,12 @@ def report(
     with reading(app) as (source, progress):
         queue = source.queue
         state, now = queue.state, queue.now()
-        begin = since.time(queue) if since is not None else state.statistics.first_at or now
-        # Of what has not been yet there is nothing to tell.
+        first = state.statistics.first_at
+        # Of what was before the log or has not been yet there is nothing to tell.
+        begin = max(since.time(queue) if since else "", first) or now
         end = min(until.time(queue), now) if until else state.statistics.last_at or now
+        if end < first:
+            raise Invalid(f"--until {end}: nothing had happened by then: the log begins at {first}")
         if begin > end:
             raise Invalid(f"there is no time from {begin} to {end}: --since is behind the end")
         try:
