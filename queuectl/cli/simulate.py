@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -80,8 +80,9 @@ def simulate(
 
     Jobs come when they came, people ask when they asked, and each run takes as long and ends as it
     did; when it starts is decided anew, by the rules of the queue. It goes to the end of the log,
-    and on until all is over that was over then. Runs that never happened are drawn from those that
-    did. What is assumed is said below the table. Nothing is changed.
+    and on until all is over that was over then. Jobs that still waited at the end of the log are
+    run, too, where a slot is free for them before that, and counted. Runs that never happened are
+    drawn from those that did. What is assumed is said below the table. Nothing is changed.
     """
     settings = _settings(changes)
     with reading(app) as (source, progress):
@@ -95,12 +96,13 @@ def simulate(
         simulation = Simulation(recording, plan, seed)
         simulated = simulation.run(progress)
         progress.clear()
+        came = _Outcome(recording, plan, seed, simulation, happened, simulated, source.lost)
         if as_json:
-            emit(_document(recording, plan, seed, simulation, happened, simulated, source.lost))
+            emit(_document(came))
             return
         click.echo(_table(happened, simulated))
         click.echo()
-        for sentence in _assumptions(recording, plan, seed, simulation, simulated, source.lost):
+        for sentence in _assumptions(came):
             click.echo(f"- {sentence}")
 
 
@@ -135,15 +137,19 @@ def _usual_slots(recording: Recording, workers: int | None) -> int | None:
 # ---- what came of it
 
 
-def _document(
-    recording: Recording,
-    plan: Plan,
-    seed: int,
-    simulation: Simulation,
-    happened: Figures,
-    simulated: Figures,
-    lost: int,
-) -> dict[str, Any]:
+class _Outcome(NamedTuple):
+    recording: Recording
+    plan: Plan
+    seed: int
+    simulation: Simulation
+    happened: Figures
+    simulated: Figures
+    lost: int
+    """Up to that event not all is known of the past."""
+
+
+def _document(came: _Outcome) -> dict[str, Any]:
+    recording, plan, seed, simulation, happened, simulated, _ = came
     return {
         "since": recording.begin,
         "until": recording.end,
@@ -160,7 +166,7 @@ def _document(
         "simulated": _figures(simulated),
         "drawn_runs": simulation.drawn,
         "refused_requests": simulation.refused,
-        "assumptions": list(_assumptions(recording, plan, seed, simulation, simulated, lost)),
+        "assumptions": list(_assumptions(came)),
     }
 
 
@@ -198,15 +204,9 @@ def _row(label: str, was: float, would_be: float) -> tuple[str, str, str, str]:
     return label, seconds(was * 1000), seconds(would_be * 1000), sign + seconds(abs(change))
 
 
-def _assumptions(
-    recording: Recording,
-    plan: Plan,
-    seed: int,
-    simulation: Simulation,
-    simulated: Figures,
-    lost: int,
-) -> Iterator[str]:
+def _assumptions(came: _Outcome) -> Iterator[str]:
     """What has to be known of the figures to believe them."""
+    recording, plan, seed, simulation, happened, simulated, lost = came
     yield (
         f"{counted(len(recording.jobs), 'job')} from {recording.begin} to {recording.end};"
         " each run takes as long as it did and ends as it did"
@@ -222,6 +222,11 @@ def _assumptions(
         yield f"{shown.key} is {shown.show(value)} for jobs that were not given their own"
     if lost:
         yield forgotten(lost)
+    if happened.left:
+        yield (
+            f"{counted(happened.left, 'job')} had not ended at the end of the log: here they are"
+            " run to their end, too, as far as there are slots for them"
+        )
     if simulation.drawn:
         yield (
             f"{counted(simulation.drawn, 'run')} that history does not have: drawn from the runs of"

@@ -98,6 +98,17 @@ def test_for_people(ran: Shell) -> None:
     assert all(line.startswith("- ") for line in said.splitlines())
 
 
+def test_what_still_waits_is_run_too_and_that_is_said(shell: Shell) -> None:
+    for n in range(4):
+        shell.add("--id", f"job{n}", "-c", "sleep 0.05")
+    shell.ok("worker", "start", "-c", "1", "--limit", "2")
+    answer = simulated(shell, "--workers", "4")
+    assert (answer["happened"]["completed"], answer["simulated"]["completed"]) == (2, 4)
+    assert (answer["happened"]["left"], answer["simulated"]["left"]) == (2, 0)
+    said = "- 2 jobs had not ended at the end of the log: here they are run to their end, too"
+    assert said in shell.ok("simulate", "--workers", "4").out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
