@@ -192,11 +192,13 @@ class QueueView(View):
         for hear in self.heard:
             hear(events)
 
-    def at(self, moment: Moment, progress: Progress = unseen) -> PastView:
+    def at(
+        self, moment: Moment, progress: Progress = unseen, *, or_empty: bool = False
+    ) -> PastView:
         """The queue as it was at that moment; what was purged since is there.
 
-        `progress` hears (events folded, in all). Raises `Invalid` where the log had not begun, or
-        has not got there yet.
+        `progress` hears (events folded, in all). Raises `Invalid` where the log has not got there
+        yet, or had not begun: with `or_empty` there is nothing in it then, at the time when it did.
         """
         head = self.log.head()
         if moment.offset < LAST and moment.offset > head:
@@ -207,11 +209,13 @@ class QueueView(View):
             if not last or last[0] < moment.at:
                 raise Invalid(f"that is in the future: it is {self.now()} now")
         state, lost = self.past.state(moment, progress)
+        at = moment.at if moment.at < instants.LATEST else state.statistics.last_at
         if not state.offset:
             first = next((events[0] for events in self.log.read_originals()), None)
-            began = f"the log begins at {first.at}" if first else "the log is empty"
-            raise Invalid(f"nothing had happened by then: {began}")
-        at = moment.at if moment.at < instants.LATEST else state.statistics.last_at
+            if not first or not or_empty:
+                began = f"the log begins at {first.at}" if first else "the log is empty"
+                raise Invalid(f"nothing had happened by then: {began}")
+            at = first.at
         return PastView(self, state, at, lost)
 
     def between(

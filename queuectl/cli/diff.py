@@ -49,10 +49,12 @@ def diff(app: App, start: Named, end: Named | None, as_json: bool) -> None:
     """Show what happened between two moments.
 
     How many events of each kind, how many jobs are in which state, and who changed settings, paused
-    queues, started and stopped workers.
+    queues, started and stopped workers. From before the first event, such as --from 0, it is all
+    that happened.
     """
     with app.open() as queue:
-        before = past(app, queue, start)
+        _refuse_backwards(queue, start, end)
+        before = past(app, queue, start, or_empty=True)
         after = past(app, queue, end or _NOW)
         first, last = before.state.offset, after.state.offset
         if first > last or before.now() > after.now():
@@ -72,12 +74,21 @@ def diff(app: App, start: Named, end: Named | None, as_json: bool) -> None:
             emit(_document(before, after, found))
             return
         took = seconds(instants.between_ms(before.now(), after.now()))
+        begins = f"after event {first}" if first else "before the first event"
         app.say(
-            f"from {before.now()}, after event {first}, to {after.now()}, after event {last}:"
+            f"from {before.now()}, {begins}, to {after.now()}, after event {last}:"
             f" {counted(last - first, 'event')} in {took}"
         )
         for line in _lines(app, before, after, found):
             click.echo(line, color=app.colour)
+
+
+def _refuse_backwards(queue: Any, start: Named, end: Named | None) -> None:
+    """Before anything is worked out; of an event and a time, which comes first is seen later."""
+    if end is None or (start.offset is None) != (end.offset is None):
+        return
+    if start.moment(queue) > end.moment(queue):
+        raise Invalid(f"--from {start.text} is after --to {end.text}: exchange them")
 
 
 def _lines(app: App, before: Any, after: Any, found: Difference) -> Iterator[str]:

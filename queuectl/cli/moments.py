@@ -71,11 +71,11 @@ def look(app: App, at: Named | None) -> Iterator[Any]:
             view.close()
 
 
-def past(app: App, queue: Any, named: Named) -> Any:
-    """The queue as it was at that moment; says if not all of it is known."""
+def past(app: App, queue: Any, named: Named, *, or_empty: bool = False) -> Any:
+    """The queue as it was at that moment, as `at` gives it; says if not all of it is known."""
     try:
         with Progress(app) as progress:
-            view = queue.at(named.moment(queue), progress)
+            view = queue.at(named.moment(queue), progress, or_empty=or_empty)
     except Invalid as error:
         raise Invalid(f"{named.text}: {error}") from None
     if view.lost:

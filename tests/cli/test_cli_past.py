@@ -211,6 +211,34 @@ def test_diff_adds_up(played: Shell) -> None:
     assert "0 events" in nothing.err
 
 
+@pytest.mark.parametrize("start", ["0", "2020-01-01T00:00:00Z", "7d"])
+def test_diff_from_before_the_first_event_is_all_that_happened(played: Shell, start: str) -> None:
+    found = played.ok("diff", "--from", start, "--json").json
+    happened = events(played)
+    assert found["from"] == {
+        "offset": 0,
+        "at": happened[0]["at"],
+        "jobs": dict.fromkeys(found["to"]["jobs"], 0),
+    }
+    assert sum(found["events"].values()) == len(happened)
+    answer = played.ok("diff", "--from", start)
+    assert f"from {happened[0]['at']}, before the first event, to " in answer.err
+    assert "+1 dead" in answer.out
+
+
+def test_diff_refuses_at_once_what_goes_backwards(played: Shell) -> None:
+    """Both moments may be far back in a long log, and cost as much to work out."""
+    segment = next((played.data / "log").glob("*.jsonl"))
+    whole = segment.read_bytes()
+    segment.write_bytes(b"spoiled" + whole[7:])
+    try:
+        answer = played("diff", "--from", "5m", "--to", "10m")
+    finally:
+        segment.write_bytes(whole)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "queuectl: --from 5m is after --to 10m: exchange them\n"
+
+
 def test_diff_tells_of_queues(shell: Shell) -> None:
     shell.ok("enqueue", "true")
     shell.ok("queue", "pause", "mail", "--reason", "server down")
@@ -225,9 +253,12 @@ def test_diff_tells_of_queues(shell: Shell) -> None:
 
 def test_diff_refuses_what_makes_no_sense(played: Shell) -> None:
     for words, why in (
-        (["--from", "3", "--to", "2"], "--from is after --to"),
-        (["--from", "0s", "--to", "1h"], "nothing had happened by then"),
-        (["--from", "0"], "0: nothing had happened by then"),
+        (["--from", "3", "--to", "2"], "--from 3 is after --to 2: exchange them"),
+        (["--from", "0s", "--to", "1h"], "--from 0s is after --to 1h: exchange them"),
+        (["--from", "3", "--to", "1h"], "1h: nothing had happened by then"),
+        (["--from", "0s", "--to", "2"], "--from is after --to"),
+        (["--from", "0", "--to", "0"], "0: nothing had happened by then"),
+        (["--from", "2999-01-01T00:00:00Z"], "that is in the future"),
         (["--from", "1", "--to", "9999"], "9999: that has not happened yet"),
         (["--to", "2"], "Missing option '--from'"),
     ):
