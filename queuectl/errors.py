@@ -95,7 +95,7 @@ class Disproved(QueuectlError):
 
 
 class Altered(QueuectlError):
-    """A file is not what was exported: changed, or cut short."""
+    """A file is not what was written: changed, or cut short."""
 
     exit_code = 7
 

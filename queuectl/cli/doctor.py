@@ -137,7 +137,7 @@ def _workers(queue: Any) -> Iterator[Finding]:
 
 def _sinks(queue: Any) -> Iterator[Finding]:
     """Whether everything that is to be shipped is on its way."""
-    from queuectl.cli.ship import LOST, sink_document
+    from queuectl.cli.sinks import LOST, sink_document
     from queuectl.runtime.sinks import Sinks
 
     sinks = Sinks(queue.home, queue.host)

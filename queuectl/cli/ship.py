@@ -8,23 +8,16 @@ from typing import Any
 
 import click
 
-from queuectl import instants
 from queuectl.cli import completion
 from queuectl.cli.parameters import DURATION, SIZE, json_option, pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App, DefaultGroup
-from queuectl.cli.text import columns
-from queuectl.errors import Damaged, Invalid, PartlyDone, QueuectlError
-from queuectl.quantities import format_size
-from queuectl.telling.words import counted, printable, seconds
+from queuectl.errors import Altered, Damaged, Disproved, Invalid, PartlyDone, QueuectlError
+from queuectl.telling.words import counted, printable
 
 _PROGRESS_S = 0.2
 _LOOK_S = 1.0
 START, END = "start", "end"
-LOST = (
-    "it lagged too far behind, so compaction waits for it no longer; what has left the log since"
-    " comes from the archive, as far as that goes"
-)
 
 
 class _ShipGroup(DefaultGroup):
@@ -175,6 +168,7 @@ def status(app: App, names: tuple[str, ...], as_json: bool) -> None:
 
     HELD is what the log has that it lacks, which compaction leaves alone for its sake.
     """
+    from queuectl.cli.sinks import sink_document, table
     from queuectl.runtime.sinks import Sinks
 
     with app.open() as queue:
@@ -188,70 +182,7 @@ def status(app: App, names: tuple[str, ...], as_json: bool) -> None:
         if not documents:
             app.say("there is no sink; queuectl ship add makes one")
             return
-        click.echo(_table(documents))
-
-
-def sink_document(queue: Any, sinks: Any, name: str) -> dict[str, Any]:
-    """How a sink is doing: as `ship status --json` prints it."""
-    sink = sinks.get(name)
-    now = queue.now()
-    condition = sinks.condition(name)
-    lag = sinks.lag(queue.log, name, now)
-    running = sinks.is_served(name)
-    failing = bool(condition.error)
-    state = "stopped" if condition.stopped else "failing" if failing and running else ""
-    return {
-        "sink": name,
-        "to": sink.to,
-        "state": state or ("running" if running else "idle"),
-        "lost": name in sinks.lost(),
-        "cursor": sinks.cursor(name),
-        "head": queue.log.head(),
-        "lag_events": lag.events,
-        "lag_seconds": lag.ms / 1000,
-        "held_bytes": lag.bytes,
-        "error": condition.error or None,
-        "error_at": condition.at if failing else None,
-        "failures": condition.failures,
-        "retry_at": condition.retry_at if failing and running else None,
-        "retry_seconds": _seconds_until(now, condition.retry_at) if failing and running else None,
-    }
-
-
-def _seconds_until(now: str, then: str) -> float | None:
-    return instants.between_ms(now, then) / 1000 if then else None
-
-
-def _table(documents: list[dict[str, Any]]) -> str:
-    rows = [
-        (
-            document["sink"],
-            document["state"] + (", LOST" if document["lost"] else ""),
-            str(document["cursor"]),
-            f"{document['lag_events']}",
-            seconds(document["lag_seconds"] * 1000) if document["lag_events"] else "-",
-            format_size(document["held_bytes"]),
-            printable(document["to"]),
-        )
-        for document in documents
-    ]
-    titles = ("SINK", "IS", "SHIPPED", "LAG", "BEHIND", "HELD", "TO")
-    notes = [line for document in documents for line in _notes(document)]
-    return "\n".join([columns(rows, titles), *notes])
-
-
-def _notes(document: dict[str, Any]) -> list[str]:
-    notes = []
-    if document["error"]:
-        text = f"{document['sink']}: {document['error']}"
-        if document["retry_seconds"] is not None:
-            text += (
-                f" (try {document['failures'] + 1} in {seconds(1000 * document['retry_seconds'])})"
-            )
-        notes.append(printable(text))
-    if document["lost"]:
-        notes.append(f"{document['sink']}: {LOST}")
-    return notes
+        click.echo(table(documents))
 
 
 @ship.command(
@@ -326,7 +257,10 @@ def _begun(queue: Any, names: tuple[str, ...], note: Callable[[str], None]) -> l
             shipping.close()
         raise
     for one in begun:
-        note(f"sink {one.sink.name}: shipping to {one.sink.to} after event {one.cursor}")
+        if one.error is None:
+            note(f"sink {one.sink.name}: shipping to {one.sink.to} after event {one.cursor}")
+        elif len(begun) > 1:
+            note(str(one.error))
     return begun
 
 
@@ -339,6 +273,8 @@ def _tell_end(app: App, shippings: list[Any]) -> None:
     if damage is not None:
         raise damage
     if errors and len(errors) == len(shippings) == 1:
+        if isinstance(errors[0], Altered | Disproved):
+            raise errors[0]
         raise QueuectlError(f"sink {shippings[0].sink.name}: {errors[0]}")
     if errors:
         kind = PartlyDone if len(errors) < len(shippings) else QueuectlError

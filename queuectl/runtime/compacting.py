@@ -42,7 +42,9 @@ def compact(
     if not dry_run:
         _give_up(queue, sinks, overdue)
     obsolescence = Obsolescence(queue.state, without)
-    cursor = cursors.least(queue.home.cursors, queue.host, {*sinks.lost(), *overdue})
+    cursor = cursors.least(
+        queue.home.cursors, queue.host, lost={*sinks.lost(), *overdue}, sealed=sinks.names()
+    )
     yield from compaction.compact(
         log,
         obsolescence,
@@ -67,7 +69,7 @@ def is_worthwhile(queue: Queue) -> bool:
 def _give_up(queue: Queue, sinks: Sinks, overdue: Mapping[str, str]) -> None:
     """Wait for those sinks no longer, and say so where nobody can overlook it."""
     for name, why in overdue.items():
-        lost = SinkLost(sink=name, shipped=sinks.cursor(name), reason=why)
+        lost = SinkLost(sink=name, shipped=sinks.waited_for(name), reason=why)
         queue.transact(partial(list, [Batch([lost])]))
         sinks.mark_lost(name, why)
 

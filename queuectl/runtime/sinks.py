@@ -11,7 +11,8 @@ import msgspec
 
 from queuectl import ids, instants
 from queuectl.engines.file import FileLog, cursors, lines, shelf
-from queuectl.errors import Invalid, Newer, NotFound, Rejected
+from queuectl.errors import Altered, Disproved, Invalid, Newer, NotFound, Rejected
+from queuectl.events.log import LAST
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.instants import Instant
@@ -25,6 +26,10 @@ _LOST = ".lost"
 _BYTES_MAX = 1 << 16
 _SHIPMENT_BYTES = 41
 _NAME_MAX = 64
+_AGAIN = (
+    "say with queuectl ship reset where to go on: with --to-start it is sent all again, and what"
+    " files have already is not written twice"
+)
 
 
 class Sink(
@@ -192,13 +197,32 @@ class Sinks:
     def noted_shipment(self, lock: int) -> tuple[int, int]:
         """(first, last) of what was sent last; zeros where nothing was."""
         words = self._host.read_at(lock, _SHIPMENT_BYTES, 0).split()
-        return (int(words[0]), int(words[1])) if len(words) == 2 else (0, 0)
+        if len(words) != 2 or not all(word.isdigit() for word in words):
+            return 0, 0
+        return int(words[0]), int(words[1])
 
     # ---- how far it has got
 
-    def cursor(self, name: str) -> int:
-        """The last event that was shipped to it."""
-        found = cursors.read(self._home.cursors, name, self._host)
+    def cursor(self, name: str, head: int = LAST) -> int:
+        """The last event that was shipped to it, of a log that ends with `head`.
+
+        Raises `Altered` where that cannot be believed, and `Disproved` where the log ends before.
+        """
+        try:
+            found = cursors.read(self._home.cursors, name, self._host, sealed=True)
+        except Altered as error:
+            raise Altered(f"the cursor of sink {name} was altered: {error}; {_AGAIN}") from None
+        cursor = self.get(name).start if found is None else found
+        if cursor > head:
+            raise Disproved(
+                f"sink {name} has been shipped all up to event {cursor}, and the log ends with"
+                f" event {head}: it was cut off, or is an older copy; {_AGAIN}"
+            )
+        return cursor
+
+    def waited_for(self, name: str) -> int:
+        """The event up to which compaction takes it to have all; 0 where nobody knows."""
+        found = cursors.waited_for(self._home.cursors, name, self._host, sealed=True)
         return self.get(name).start if found is None else found
 
     def move(self, name: str, offset: int) -> None:
@@ -207,7 +231,7 @@ class Sinks:
         self._unlink(self._path(name, _LOST))
 
     def lag(self, log: FileLog, name: str, now: Instant) -> Lag:
-        cursor = self.cursor(name)
+        cursor = self.waited_for(name)
         size, at = lines.left(log, cursor)
         return Lag(max(0, log.head() - cursor), instants.between_ms(at, now) if at else 0, size)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from queuectl import instants
 from queuectl.domain import backoff
 from queuectl.engines.file import FileLog
-from queuectl.errors import NoSpace, QueuectlError, SyncFailed
+from queuectl.errors import Altered, Disproved, NoSpace, QueuectlError, SyncFailed
 from queuectl.home import Home
 from queuectl.host import Host
 from queuectl.runtime.sinks import Condition, Sinks
@@ -36,7 +36,7 @@ class Shipping:
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         """`note` hears what people should know. Raises `NotFound`, and `Rejected` where somebody
-        else ships to it."""
+        else ships to it. Where its cursor cannot be believed, it is over at once."""
         self._home = home
         self._host = host
         self._sinks = Sinks(home, host)
@@ -45,7 +45,7 @@ class Shipping:
         self._note = note
         self._lock = self._sinks.hold(name)
         self._log = FileLog(home.log, host, archive=home.archive)
-        self.cursor = self._sinks.cursor(name)
+        self.cursor, unknown = self._begin()
         """The last event that the sink has for good."""
         self._shipments = self._read()
         self._noted = self._sinks.noted_shipment(self._lock)
@@ -61,6 +61,15 @@ class Shipping:
         self.error: Exception | None = None
         """Why nothing more will be shipped."""
         self._tell(Condition(at=self._now()), "")
+        if unknown is not None:
+            self._halt(unknown)
+
+    def _begin(self) -> tuple[int, QueuectlError | None]:
+        """(the cursor, why it cannot be believed)."""
+        try:
+            return self._sinks.cursor(self.sink.name, self._log.head()), None
+        except (Altered, Disproved) as error:
+            return 0, error
 
     def _read(self) -> Shipments:
         """The log behind the cursor."""
@@ -139,12 +148,14 @@ class Shipping:
     # ---- what goes wrong
 
     def stop(self, error: Exception) -> None:
-        """Ship nothing more until somebody has seen to it."""
+        """Ship nothing more until somebody has seen to it, and say so."""
+        self._halt(error)
+        self._say(f"{error}; nothing more is shipped to it")
+
+    def _halt(self, error: Exception) -> None:
         self.error = error
         self.break_off()
-        text = f"{error}; nothing more is shipped to it"
-        condition = Condition(error=str(error), at=self._now(), failures=1, stopped=True)
-        self._tell(condition, text)
+        self._tell(Condition(error=str(error), at=self._now(), failures=1, stopped=True), "")
 
     def _fail(self, error: Exception) -> None:
         """Send the same shipment again later, through another outlet: nobody knows what became of

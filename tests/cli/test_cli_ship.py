@@ -196,6 +196,72 @@ def test_a_reset_says_where_to_go_on(one: Shell) -> None:
     assert status(one, "a")["cursor"] == 5
 
 
+@pytest.mark.parametrize(
+    "altered",
+    [
+        *("", "nonsense", "0", "1\n", "3\n"),
+        *("2 00000000\n", "1 {crc}\n", "2 {crc}\n2\n", "2 {crc}", None),
+    ],
+)
+def test_a_cursor_that_was_altered_is_not_believed(one: Shell, altered: str | None) -> None:
+    one.add("true")
+    one.ok("ship", "add", "a", "--to", "jsonl:out")
+    one.ok("ship", "run", "--once")
+    one.add("true")
+    cursor = one.data / "cursors" / "a"
+    crc = cursor.read_text().split()[1]
+    cursor.unlink()
+    if altered is None:
+        cursor.mkdir()
+    else:
+        cursor.write_text(altered.format(crc=crc))
+    says = ("the cursor of sink a was altered", str(cursor), "queuectl ship reset")
+    refused(one("ship", "run", "--once"), 7, *says)
+    row = status(one, "a")
+    assert (row["state"], row["cursor"], row["lag_events"]) == ("stopped", None, 3)
+    answer = one.ok("ship", "status")
+    assert answer.lines[1].split()[:3] == ["a", "stopped", "?"]
+    assert all(text in answer.lines[2] for text in says)
+    assert any("sink a is stopped: the cursor" in line for line in one.ok("doctor").lines)
+    one.ok("log", "compact")
+    if altered is None:
+        cursor.rmdir()
+    one.ok("ship", "reset", "a", "--to-start")
+    one.ok("ship", "run", "--once")
+    assert [event["offset"] for event in shipped(one.directory / "out")] == [1, 2, 3]
+
+
+def test_a_cursor_that_was_altered_holds_up_no_other_sink(one: Shell) -> None:
+    for name in ("a", "b"):
+        one.ok("ship", "add", name, "--to", f"jsonl:{name}")
+    shutil.copy(one.data / "cursors" / "b", one.data / "cursors" / "a")
+    answer = one("ship", "run", "--once")
+    assert answer.code == 6
+    assert "the cursor of sink a was altered" in answer.err
+    assert [event["offset"] for event in shipped(one.directory / "b")] == [1]
+    assert not (one.directory / "a").exists()
+
+
+def test_a_log_that_ends_before_its_cursor_is_not_shipped(one: Shell) -> None:
+    one.ok("ship", "add", "a", "--to", "jsonl:out")
+    shutil.copytree(one.data / "log", one.directory / "older")
+    one.add("true")
+    one.ok("ship", "run", "--once")
+    shutil.rmtree(one.data / "log")
+    (one.directory / "older").rename(one.data / "log")
+    says = "sink a has been shipped all up to event 2, and the log ends with event 1"
+    refused(one("ship", "run", "--once"), 7, says, "queuectl ship reset")
+    assert says in one.ok("ship", "status").lines[2]
+    assert [event["offset"] for event in shipped(one.directory / "out")] == [1, 2]
+
+
+def test_compaction_waits_for_a_sink_of_which_the_cursor_was_altered(old: Shell) -> None:
+    before = everything(old)
+    old.ok("ship", "add", "a", "--to", "jsonl:out")
+    (old.data / "cursors" / "a").write_text(f"{before[-1]['offset']}\n")
+    assert old.ok("log", "compact", "--json").json["rewritten"] == []
+
+
 def test_what_was_removed_is_gone_and_what_it_shipped_is_not(one: Shell) -> None:
     one.ok("ship", "add", "a", "--to", "jsonl:out")
     one.ok("ship", "run", "--once")

@@ -670,6 +670,8 @@ def test_a_segment_that_was_written_anew_is_not_compacted(tmp_path: Path) -> Non
         ({"a": b"12", "b": b"-3"}, 0),
         ({"a": b"9" * 30}, 0),
         ({"a": b"12", "new-x": b""}, 12),
+        ({"a": b"12 94195fa8\n"}, 12),
+        ({"a": b"12 94195fa9\n"}, 0),
     ],
 )
 def test_the_least_cursor(tmp_path: Path, files: dict[str, bytes], expected: int | None) -> None:

@@ -220,7 +220,7 @@ def sources_removed_first() -> AbstractContextManager[Any]:
 
 def cursors_ignored() -> AbstractContextManager[Any]:
     """Events leave the log that somebody has yet to read."""
-    return patch.object(cursors, "least", lambda directory, host, lost: None)
+    return patch.object(cursors, "least", lambda *_, **__: None)
 
 
 def ended_jobs_forgotten() -> AbstractContextManager[Any]:
