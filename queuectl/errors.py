@@ -9,6 +9,14 @@ class QueuectlError(Exception):
     exit_code = 1
 
 
+def not_installed(needs: str, extra: str, *packages: str) -> QueuectlError:
+    """Something `needs` what is in an extra of queuectl, which is to say these packages."""
+    return QueuectlError(
+        f"{needs}, which is not installed: pip install {' '.join(packages)}, or install queuectl"
+        f" with its extra {extra}"
+    )
+
+
 class Invalid(QueuectlError):
     """What was asked for makes no sense as written."""
 

@@ -74,7 +74,8 @@ def export(
     enqueued, runs by when they began.
 
     FILE is there whole or not at all. From a damaged log comes what stands before the damage, and
-    exit code 6. parquet and duckdb need the extra: pip install 'queuectl[duckdb]'.
+    exit code 6. parquet and duckdb need the extra duckdb, and where that is missing, they say what
+    to install.
     """
     from queuectl.exports import formats
     from queuectl.exports.target import Target

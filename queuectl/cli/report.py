@@ -58,7 +58,8 @@ def report(
     NAME is one of failures (failure rate by command), waits (how long jobs wait and run), retries
     (retry storms: runs that are mostly retries), utilisation (of the slots of workers) and
     concurrency (runs at once); without it they are all drawn, and with it there is a table, too.
-    Times are UTC. A file needs the extra: pip install 'queuectl[report]'.
+    Times are UTC. A file needs the extra report, and where that is missing, it says what to
+    install.
     """
     names = _names(name)
     form = _form(to) if to is not None else ""

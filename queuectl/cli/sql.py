@@ -48,10 +48,11 @@ def sql(app: App, query: str | None, as_json: bool, as_jsonl: bool, as_csv: bool
     """Answer a question in SQL.
 
     The tables are events (all that happened), jobs (as they are now) and runs (one row for each
-    run); without a query they are shown with their columns. The SQL is DuckDB's, and needs it: pip
-    install 'queuectl[duckdb]'. Nothing can be changed by it, and no file can be reached. - reads
-    the query from standard input. Quote "offset" and "at": to SQL they are words of its own. Of a
-    damaged log, what stands before the damage is asked, and the exit code is 6.
+    run); without a query they are shown with their columns. The SQL is DuckDB's, and needs the
+    extra duckdb: where that is missing, it says what to install. Nothing can be changed by it, and
+    no file can be reached. - reads the query from standard input. Quote "offset" and "at": to SQL
+    they are words of its own. Of a damaged log, what stands before the damage is asked, and the
+    exit code is 6.
     """
     if as_json + as_jsonl + as_csv > 1:
         raise Invalid("--json, --jsonl and --csv are three forms of the answer: choose one")

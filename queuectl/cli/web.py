@@ -12,7 +12,7 @@ import click
 from queuectl.cli.parameters import DURATION, json_option, pass_app
 from queuectl.cli.root import App, DefaultGroup
 from queuectl.cli.text import columns
-from queuectl.errors import Invalid, QueuectlError
+from queuectl.errors import Invalid, not_installed
 from queuectl.quantities import format_duration
 from queuectl.telling.words import printable
 
@@ -37,7 +37,7 @@ Examples:
 def web() -> None:
     """Serve the dashboard and the HTTP API (default: serve).
 
-    It needs the extra: pip install 'queuectl[web]'.
+    It needs the extra web, and where that is missing, it says what to install.
     """
 
 
@@ -127,8 +127,8 @@ def _library() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError:
-        raise QueuectlError(
-            "this needs a web server, which is not installed: pip install 'queuectl[web]'"
+        raise not_installed(
+            "this needs a web server", "web", "jinja2", "prometheus-client", "starlette", "uvicorn"
         ) from None
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from queuectl.beside import begin
 from queuectl.engines.file.pinning import Pinned
-from queuectl.errors import Damaged, Newer, QueuectlError
+from queuectl.errors import Damaged, Newer, QueuectlError, not_installed
 from queuectl.events import schema
 from queuectl.exports import dialects
 from queuectl.exports.dialects import HEADER
@@ -68,9 +68,7 @@ def library() -> ModuleType:
     try:
         import duckdb
     except ModuleNotFoundError:
-        raise QueuectlError(
-            "this needs DuckDB, which is not installed: pip install 'queuectl[duckdb]'"
-        ) from None
+        raise not_installed("this needs DuckDB", "duckdb", "duckdb") from None
     return duckdb
 
 

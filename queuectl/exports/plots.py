@@ -10,7 +10,7 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any
 
-from queuectl.errors import QueuectlError
+from queuectl.errors import not_installed
 from queuectl.exports.target import Target
 from queuectl.projections.reports import RATE, Report
 
@@ -50,9 +50,7 @@ def _library() -> ModuleType:
         import matplotlib.figure
         import matplotlib.ticker
     except ModuleNotFoundError:
-        raise QueuectlError(
-            "a picture needs matplotlib, which is not installed: pip install 'queuectl[report]'"
-        ) from None
+        raise not_installed("a picture needs matplotlib", "report", "matplotlib") from None
     return matplotlib
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from queuectl.errors import Invalid, QueuectlError
+from queuectl.errors import Invalid, not_installed
 from queuectl.host import Host
 from queuectl.runtime.sinks import Sink
 from queuectl.ship.http import Token, check_open, with_token
@@ -58,9 +58,7 @@ def _library() -> Any:
     try:
         import nats
     except ImportError:
-        raise QueuectlError(
-            "a sink in NATS needs nats-py: pip install 'queuectl[nats]', then try again"
-        ) from None
+        raise not_installed("a sink in NATS needs nats-py", "nats", "nats-py") from None
     return nats
 
 

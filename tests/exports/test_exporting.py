@@ -222,7 +222,7 @@ def test_without_duckdb_it_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "duckdb", None)
     answer = lively("export", "--to", file)
     assert answer.code == 1
-    assert "pip install 'queuectl[duckdb]'" in answer.err
+    assert "pip install duckdb, or install queuectl with its extra duckdb" in answer.err
     assert names(lively.directory) == set()
 
 

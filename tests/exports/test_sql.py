@@ -189,7 +189,8 @@ def test_without_duckdb_it_says_how_to_get_it(
     answer = lively("sql", "select 1")
     assert (answer.code, answer.out) == (1, "")
     assert answer.err == (
-        "queuectl: this needs DuckDB, which is not installed: pip install 'queuectl[duckdb]'\n"
+        "queuectl: this needs DuckDB, which is not installed: pip install duckdb, or install"
+        " queuectl with its extra duckdb\n"
     )
 
 

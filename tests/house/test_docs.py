@@ -3,12 +3,14 @@ run, and every test that a promise names exists."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -320,6 +322,25 @@ def test_every_test_that_a_promise_names_exists() -> None:
     for path, test in named:
         source = (ROOT / path).read_text(encoding="utf-8") if (ROOT / path).exists() else ""
         assert re.search(rf"\bdef {test}\(", source), f"no test {test} in {path}"
+
+
+# ---- extras
+
+
+def test_what_is_said_to_be_missing_is_what_the_extra_has() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {
+        extra: [requirement.partition(">")[0] for requirement in requirements]
+        for extra, requirements in project["optional-dependencies"].items()
+        if extra not in ("dev", "fuzz")
+    }
+    said = {}
+    for path in (ROOT / "queuectl").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "not_installed":
+                _, extra, *packages = map(ast.literal_eval, call.args)
+                said[extra] = packages
+    assert said == extras
 
 
 # ---- the docs stand alone

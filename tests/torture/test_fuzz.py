@@ -58,7 +58,7 @@ def test_any_pieces(data: bytes) -> None:
 @pytest.mark.torture
 def test_whatever_atheris_finds(tmp_path: object, tally: Tally) -> None:
     if importlib.util.find_spec("atheris") is None:
-        pytest.skip("atheris is missing: pip install 'queuectl[fuzz]' (.venv/bin/pip here)")
+        pytest.skip("atheris is missing: .venv/bin/pip install atheris")
     done = subprocess.run(
         [sys.executable, fuzzing.__file__, str(SECONDS), str(crc32(SEED.encode()) % 2**31 or 1)],
         capture_output=True,

@@ -382,7 +382,8 @@ def test_without_the_extra_it_says_how_to_get_it(shell: Shell) -> None:
     answer = shell.start_changed(code, "web").ended()
     assert answer.code == 1
     assert answer.err == (
-        "queuectl: this needs a web server, which is not installed: pip install 'queuectl[web]'\n"
+        "queuectl: this needs a web server, which is not installed: pip install jinja2"
+        " prometheus-client starlette uvicorn, or install queuectl with its extra web\n"
     )
 
 
