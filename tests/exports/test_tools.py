@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from programs import Shell
 
@@ -57,6 +58,18 @@ def test_jq_reads_what_is_exported(lively: Shell) -> None:
     spans = jq('.traceEvents[] | select(.ph != "M") | .cat', lively.directory / "trace.json")
     assert spans == runs
     assert len(jq(".id", lively.directory / "a.cloudevents")) > 40
+
+
+# ---- DuckDB
+
+
+def test_duckdb_reads_csv_when_it_is_told_of_quotes(shell: Shell) -> None:
+    commands = [*(f"echo {n}" for n in range(20_500)), 'echo "one", two']
+    shell.ok("enqueue", "-", stdin="\n".join(commands).encode())
+    shell.ok("export", "--to", "jobs.csv", "--view", "jobs")
+    # As docs/analyst.md says: so many rows without a quote make it believe that there are none.
+    table = f"read_csv('{shell.directory / 'jobs.csv'}', quote = '\"')"
+    assert duckdb.sql(f"SELECT command FROM {table}").fetchall() == [(c,) for c in commands]
 
 
 # ---- CloudEvents
