@@ -1,9 +1,14 @@
-"""Queues in which something happens, at times that are always the same."""
+"""Queues in which something happens, at times that are always the same.
+
+`python tests/playing.py bill data` makes the one of `docs/auditor.md` at `data`, and with `convert`
+that of `docs/analyst.md`.
+"""
 
 from __future__ import annotations
 
 import gzip
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,3 +192,8 @@ _ENDS: dict[str, Callable[..., Any]] = {
     "l": lambda job, token, now: [c.Expire(job=job, token=token, now=now, reason="it died")],
     "x": lambda job, token, now: [c.Release(job=job, token=token, now=now, reason="cancelled")],
 }
+
+
+if __name__ == "__main__":
+    _, name, place = sys.argv
+    {"bill": bill, "convert": convert}[name](Path(place))
