@@ -42,6 +42,10 @@ class Visitor(NamedTuple):
         """Whether they may do what is for that role."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
+    def lacks(self, role: str) -> str:
+        """What they are told who may not."""
+        return f"this is for the role {role} or above, and you are {self.role}: use such a token"
+
 
 def visitor(connection: HTTPConnection) -> Visitor | None:
     """Who asks; None for somebody unknown."""

@@ -16,12 +16,15 @@ def answer(document: Any, status: int = 200) -> Response:
 
 
 def page(title: str, body: str, status: int = 200, *, refresh: str = "") -> Response:
-    """A page that needs nothing else; `body` is HTML."""
+    """A page for everybody, which tells nothing of the queue; `body` is HTML."""
     then = f'<meta http-equiv="refresh" content="0; url={escape(refresh)}">' if refresh else ""
     return HTMLResponse(
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><meta name="color-scheme"'
-        f' content="light dark">{then}<title>{escape(title)} · queuectl</title>'
-        f"<main><h1>{escape(title)}</h1>{body}</main></html>",
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+        ' content="width=device-width, initial-scale=1"><meta name="color-scheme"'
+        ' content="light dark"><link rel="icon" href="/static/icon.svg" type="image/svg+xml">'
+        f'<link rel="stylesheet" href="/static/style.css">{then}'
+        f"<title>{escape(title)} · queuectl</title></head><body>"
+        '<header class="top"><span class="brand">queuectl</span></header>'
+        f"<main><h1>{escape(title)}</h1>{body}</main></body></html>",
         status,
     )

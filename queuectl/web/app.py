@@ -13,7 +13,7 @@ from queuectl.errors import QueuectlError
 from queuectl.web import health, pages, problems
 from queuectl.web.answers import answer
 from queuectl.web.api.openapi import OPERATIONS, document
-from queuectl.web.api.operation import BODY_BYTES_MAX, PREFIX, Site
+from queuectl.web.api.operation import PREFIX, Site
 from queuectl.web.guard import Guard, Rules
 from queuectl.web.live import Live
 from queuectl.web.login import Login
@@ -42,5 +42,4 @@ def create_app(served: Served, live: Live, rules: Rules) -> Starlette:
             HTTPException: problems.of_http,
             Exception: problems.of_defect,
         },
-        max_body_size=BODY_BYTES_MAX,
     )

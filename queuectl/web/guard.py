@@ -14,9 +14,10 @@ from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from queuectl.errors import QueuectlError
 from queuectl.web.access import ADMIN, SUBMITTER, VIEWER, Sessions, Tokens, Visitor
 from queuectl.web.login import cookie_name
-from queuectl.web.problems import problem
+from queuectl.web.problems import problem, status_of
 
 SEND_S = 30.0
 """How long a client may take no byte of what it asked for …"""
@@ -24,9 +25,11 @@ RECEIVE_S = 30.0
 """… and send none of what it began to."""
 TARGET_BYTES_MAX = 8 << 10
 HEAD_BYTES_MAX = 16 << 10
+BODY_BYTES_MAX = 16 << 20
 _SAFE = ("GET", "HEAD")
 _OPEN = ("/healthz", "/readyz", "/login", "/logout")
-_OPEN_BELOW = ("/login/", "/static/")
+_STATIC = "/static/"
+_OPEN_BELOW = ("/login/", _STATIC)
 _HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -100,22 +103,33 @@ class Guard:
         scope, headers = asked.scope, asked.headers
         path: str = scope["path"]
         if len(scope["raw_path"]) + len(scope["query_string"]) > TARGET_BYTES_MAX:
-            return problem(HTTPStatus.REQUEST_URI_TOO_LONG, "the URL is too long")
+            detail = f"the URL is too long: {TARGET_BYTES_MAX} bytes is all it may have"
+            return problem(asked, HTTPStatus.REQUEST_URI_TOO_LONG, detail)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES_MAX:
-            return problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long")
+            detail = "the headers are too long: send fewer, or delete the cookies of this host"
+            return problem(asked, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+        if int(headers.get("content-length", 0)) > BODY_BYTES_MAX:
+            detail = f"too much was sent: {BODY_BYTES_MAX} bytes is the limit"
+            return problem(asked, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
         host = headers.get("host", "")
-        if _name(host) not in self._rules.hosts:
-            return problem(
-                HTTPStatus.MISDIRECTED_REQUEST,
-                f"{host!r:.80} is not a name that this is served under: --allow-host adds one",
+        # The page that says so has a style sheet, which is the same for everybody.
+        if _name(host) not in self._rules.hosts and not path.startswith(_STATIC):
+            detail = (
+                f"{host!r:.80} is not a name that this is served under: take the address that"
+                " queuectl web prints; its --allow-host adds a name"
             )
+            return problem(asked, HTTPStatus.MISDIRECTED_REQUEST, detail)
         is_safe = scope["method"] in _SAFE
         if _is_foreign(headers, host, is_safe):
-            return problem(HTTPStatus.FORBIDDEN, "this was asked for by a page of another site")
+            detail = "this was asked for by a page of another site: go on from a page of this one"
+            return problem(asked, HTTPStatus.FORBIDDEN, detail)
         try:
             visitor = self._visitor(asked, is_safe)
         except PermissionError as error:
-            return _unknown(str(error))
+            return _unknown(asked, str(error))
+        except QueuectlError as error:
+            detail = "the server cannot read its tokens: queuectl web token list says why"
+            return problem(asked, status_of(error), detail)
         if visitor is not None and self._rules.read_only:
             visitor = visitor._replace(role=VIEWER)
         scope["queuectl.visitor"] = visitor
@@ -124,8 +138,13 @@ class Guard:
         if visitor is None:
             if is_safe and "text/html" in headers.get("accept", ""):
                 return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
-            return _unknown("say who you are: by a token, or the link that queuectl web prints")
-        return None if visitor.may(VIEWER if is_safe else SUBMITTER) else not_for(visitor)
+            return _unknown(
+                asked, "say who you are: by a token, or the link that queuectl web prints"
+            )
+        role = VIEWER if is_safe else SUBMITTER
+        if not visitor.may(role):
+            return problem(asked, HTTPStatus.FORBIDDEN, visitor.lacks(role))
+        return None
 
     def _visitor(self, asked: HTTPConnection, is_safe: bool) -> Visitor | None:
         """Raises `PermissionError` where somebody claims to be one they are not."""
@@ -134,7 +153,7 @@ class Guard:
             kind, _, made = given.partition(" ")
             visitor = self._rules.tokens.find(made.strip())
             if kind.lower() != "bearer" or visitor is None:
-                raise PermissionError("this token is not known")
+                raise PermissionError("this token is not known: queuectl web token add makes one")
             return visitor
         if self._rules.open:
             return Visitor("", ADMIN)
@@ -146,13 +165,8 @@ class Guard:
         return visitor
 
 
-def not_for(visitor: Visitor) -> Response:
-    """Somebody known, who may not."""
-    return problem(HTTPStatus.FORBIDDEN, f"this is not for the role {visitor.role}")
-
-
-def _unknown(why: str) -> Response:
-    answer = problem(HTTPStatus.UNAUTHORIZED, why)
+def _unknown(asked: HTTPConnection, why: str) -> Response:
+    answer = problem(asked, HTTPStatus.UNAUTHORIZED, why)
     answer.headers["www-authenticate"] = "Bearer"
     return answer
 

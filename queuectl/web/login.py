@@ -17,8 +17,9 @@ _FORM_BYTES_MAX = 4096
 """Strangers may send it, so it is no more than a token takes."""
 _GONE = "this link was used before, or its time is over: queuectl web link makes another"
 _FORM = (
-    '<form method="post" action="/login"><label>Token <input name="token" type="password"'
-    ' autocomplete="current-password" autofocus required></label> <button>Sign in</button></form>'
+    '<form method="post" action="/login" class="acts"><label>Token <input name="token"'
+    ' type="password" autocomplete="current-password" autofocus required></label>'
+    '<button class="first">Sign in</button></form>'
     "<p>Or open the link that <code>queuectl web link</code> prints.</p>"
 )
 
@@ -65,7 +66,8 @@ class Login:
         async for piece in request.stream():
             body += piece
             if len(body) > _FORM_BYTES_MAX:
-                return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "that is no token")
+                too_large = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                return problem(request, too_large, "that is too long for a token")
         fields = parse_qs(body.decode(errors="replace"))
         visitor = self._tokens.find(fields.get("token", [""])[0].strip())
         if visitor is None:
@@ -87,7 +89,7 @@ class Login:
     def _leave(self, request: Request) -> Response:
         name = cookie_name(request)
         if name not in request.cookies:
-            return problem(HTTPStatus.UNAUTHORIZED, "you were not signed in")
+            return problem(request, HTTPStatus.UNAUTHORIZED, "you were not signed in")
         self._sessions.end(request.cookies[name])
         answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
         answer.delete_cookie(name, httponly=True, samesite="strict")

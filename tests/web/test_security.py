@@ -22,6 +22,8 @@ from queuectl.web.api.operation import PREFIX, Operation
 from queuectl.web.serving import bind
 
 OPEN = ("/healthz", "/readyz", "/login")
+UNKNOWN = "this token is not known: queuectl web token add makes one"
+FOREIGN_PAGE = "this was asked for by a page of another site: go on from a page of this one"
 
 
 def path_of(operation: Operation) -> str:
@@ -79,7 +81,7 @@ def test_what_is_open_tells_nothing_of_the_queue(shared: Web, path: str) -> None
 def test_wrong_tokens_are_refused_even_where_none_is_needed(shared: Web, given: str) -> None:
     for path in ("/api/v1/status", "/healthz"):
         reply = shared.ask("GET", path, token="", Authorization=given)
-        assert (reply.status, reply.detail) == (401, "this token is not known")
+        assert (reply.status, reply.detail) == (401, UNKNOWN)
 
 
 # ---- what they may do
@@ -286,7 +288,7 @@ def test_pages_of_other_sites_are_refused(web: Web, method: str, headers: dict[s
     body = {"command": "true"} if method == "POST" else None
     for who in ({"token": "", "Cookie": cookie}, {"token": web.token}):
         reply = web.ask(method, path, body, **who, **headers)
-        assert (reply.status, reply.detail) == (403, "this was asked for by a page of another site")
+        assert (reply.status, reply.detail) == (403, FOREIGN_PAGE)
     assert web.get("/status")["head"] == 0
 
 

@@ -10,7 +10,8 @@ import msgspec
 
 from queuectl import __version__
 from queuectl.web.api import acting, events, jobs, outputs, queues, schemas, submitting
-from queuectl.web.api.operation import BODY_BYTES_MAX, PREFIX, Operation, is_list
+from queuectl.web.api.operation import PREFIX, Operation, is_list
+from queuectl.web.guard import BODY_BYTES_MAX
 
 OPERATIONS: Sequence[Operation] = (
     *submitting.OPERATIONS,

@@ -17,12 +17,12 @@ from queuectl import strictjson
 from queuectl.errors import Invalid
 from queuectl.suggestion import did_you_mean
 from queuectl.web.access import VIEWER, Visitor, visitor
-from queuectl.web.guard import not_for
+from queuectl.web.guard import BODY_BYTES_MAX
 from queuectl.web.live import Live
+from queuectl.web.problems import problem
 from queuectl.web.served import Served
 
 PREFIX = "/api/v1"
-BODY_BYTES_MAX = 16 << 20
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,7 +99,7 @@ class Operation(NamedTuple):
             asking = visitor(request)
             assert asking is not None
             if not asking.may(self.role):
-                return not_for(asking)
+                return problem(request, HTTPStatus.FORBIDDEN, asking.lacks(self.role))
             query = _query(request, self.query)
             body = await _body(request, self.body)
             return await self.act(Call(site, asking, request, query, body))

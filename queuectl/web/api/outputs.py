@@ -64,9 +64,8 @@ async def output(call: Call[OutputQuery, None]) -> Response:
     if asked is not None:
         found = _range(asked, size)
         if found is None:
-            refused = problem(
-                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, f"there are {size} bytes so far"
-            )
+            unsatisfiable = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            refused = problem(call.request, unsatisfiable, f"there are {size} bytes so far")
             refused.headers.update({**headers, "Content-Range": f"bytes */{size}"})
             return refused
         start, end = found

@@ -178,8 +178,7 @@ class Site:
         async def endpoint(request: Request) -> Response:
             who = _visitor(request)
             if not who.may(role):
-                detail = f"this is for a role {role} or above, and you are {who.role}"
-                return await self.refused(request, HTTPStatus.FORBIDDEN, detail)
+                return await self.refused(request, HTTPStatus.FORBIDDEN, who.lacks(role))
             try:
                 form = Form(request.path_params, await _fields(request), who)
                 path = await self._served.write(who, lambda queue: act(queue, form))

@@ -24,7 +24,7 @@ expect.set_options(timeout=180_000)
 NASTY = r"""printf '<script>window.hacked = 1</script> \033[31mred\007 \342\200\256kcab\n'"""
 PAGES = (
     *("/", "/jobs", "/jobs?q=nothing+is+like+that", "/workers", "/dead", "/dead/all"),
-    *("/settings", "/events", "/diff?from=1", "/?at=3", "/jobs?at=3", "/jobs/missing"),
+    *("/settings", "/events", "/diff?from=1", "/?at=3", "/jobs?at=3", "/jobs/missing", "/nothing"),
 )
 
 
