@@ -202,11 +202,16 @@ class Live:
 
     async def _from_log(self, offset: int) -> AsyncIterator[Batch]:
         """What comes behind an event that is not kept any more; not all of it."""
+        redacted = self._redacted
         view = await asyncio.to_thread(self._open)
         try:
             pieces = view.log.read_originals(offset)
             while (events := await asyncio.to_thread(next, pieces, None)) is not None:
                 for start in range(0, len(events), _PIECE):
+                    if self._redacted != redacted:
+                        # While a slow one read: what is decoded, or still to be read of files that
+                        # are open, is as it was before. Who asks again reads it as it is now.
+                        return
                     yield Batch(events[start : start + _PIECE])
         finally:
             view.close()

@@ -12,10 +12,10 @@ import pytest
 
 from queuectl.jobqueue import Queue
 from queuectl.runtime import redacting
+from queuectl.web import live
 from queuectl.web.access import Sessions, Tokens, Visitor
 from queuectl.web.app import create_app
 from queuectl.web.guard import Rules
-from queuectl.web.live import Live
 from queuectl.web.served import Served
 
 
@@ -23,7 +23,7 @@ class Site:
     def __init__(self, place: Path) -> None:
         self.place = str(place)
         self.served = Served(self.place)
-        self.live = Live(self.served.open_view)
+        self.live = live.Live(self.served.open_view)
         self.tokens = Tokens(self.served.home, self.served.host)
         self.sessions = Sessions(self.tokens, self.served.host)
         rules = Rules(frozenset({"localhost"}), self.tokens, self.sessions)
@@ -90,6 +90,36 @@ def test_what_was_redacted_is_gone_from_what_happened_lately(site: Site) -> None
     assert not [path for path in paths if b"s3cret" in site.ask("GET", path)[1]]
 
 
+def test_what_was_redacted_meanwhile_is_not_told_to_who_reads_slowly(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_PIECE", 1)
+
+    async def reads_slowly(queue: Queue) -> bytes:
+        site.live.start()
+        stream = site.live.after(0)
+        first = await anext(stream)
+        # The other jobs are decoded by now, and wait to be told.
+        await asyncio.to_thread(redacting.redact, queue, "b", ["command"])
+        while site.live.head < queue.log.head():
+            await asyncio.sleep(0.01)
+        told = [first] + [await anext(stream) for _ in range(site.live.head - 1)]
+        await stream.aclose()
+        site.live.stop()
+        await asyncio.to_thread(site.live.join)
+        return b"".join(news.batch.lines for news in told if news.batch)
+
+    with Queue(site.place) as queue:
+        queue.enqueue("echo harmless", id="a")
+        queue.enqueue("echo s3cret", id="b")
+        queue.cancel("b")
+        site.live = live.Live(site.served.open_view)
+        with ThreadPoolExecutor(1) as thread:
+            told = thread.submit(lambda: asyncio.run(reads_slowly(queue))).result()
+    assert b"harmless" in told and b"job.redacted" in told
+    assert b"s3cret" not in told
+
+
 def test_a_session_does_not_outlive_its_token_with_another_of_its_name(site: Site) -> None:
     visitor = site.tokens.known("me")
     assert isinstance(visitor, Visitor)
@@ -136,7 +166,7 @@ def test_two_servers_of_one_queue_take_a_key_once(
     body = b'{"command": "true"}'
     another = Served(site.place)
     rules = Rules(frozenset({"localhost"}), site.tokens, site.sessions)
-    first = create_app(another, Live(another.open_view), rules)
+    first = create_app(another, live.Live(another.open_view), rules)
     enqueue_all, here, found = Queue.enqueue_all, site.app, []
 
     def late(queue: Queue, *given: Any, **named: Any) -> Any:
