@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,18 @@ def test_two_servers_of_one_queue_take_a_key_once(
     another.close()
     assert answers[0] == answers[1]
     assert answers[0][0] == 201
+
+
+def test_the_ids_of_keys_are_for_keys_alone(site: Site) -> None:
+    json = {"content_type": "application/json"}
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    body = b'{"command": "true mine"}'
+    _, told = site.ask("POST", "/api/v1/jobs", body, idempotency_key="k", **json)
+    (theirs,) = loads(told)["ids"]
+    stolen = theirs.rpartition(".")[0] + ".0"
+    for sent in ({"id": stolen, "command": "x"}, [{"command": "y"}, {"id": stolen}]):
+        status, said = site.ask("POST", "/api/v1/jobs", dumps(sent).encode(), **json)
+        assert (status, b"are made of Idempotency-Keys" in said) == (400, True)
+    assert site.ask("POST", "/jobs", f"command=x&id={stolen}".encode(), **form)[0] == 400
+    # Behind where it begins, the word is as good as any other.
+    assert site.ask("POST", "/api/v1/jobs", b'{"id": "a.key.", "command": "x"}', **json)[0] == 201

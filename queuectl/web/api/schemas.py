@@ -142,7 +142,12 @@ _DURATION: Schema = {
     "description": "500ms, 30s, 5m, 1h30m, or a number of seconds.",
 }
 _FIELD: dict[str, Schema] = {
-    "id": {"type": "string", "pattern": "^[A-Za-z0-9_:][A-Za-z0-9._:-]{0,127}$"},
+    "id": {
+        "type": "string",
+        "pattern": "^[A-Za-z0-9_:][A-Za-z0-9._:-]{0,127}$",
+        "not": {"pattern": "^key\\."},
+        "description": "What begins with key. is made of an Idempotency-Key, and refused here.",
+    },
     "command": {"type": "string", "minLength": 1, "description": "A command line for /bin/sh."},
     "argv": {**listed(TEXT), "minItems": 1, "description": "Instead: a program, its arguments."},
     "max_retries": {"type": "integer", "minimum": 0, "description": "How many runs in all."},

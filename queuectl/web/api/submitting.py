@@ -32,9 +32,14 @@ async def submit(call: Call[Query, Any]) -> Response:
     jobs = listed(call.body)
     if len(jobs) > JOBS_MAX:
         raise Invalid(f"{len(jobs)} jobs are too many at once, the limit is {JOBS_MAX}")
+
+    def where(index: int) -> str:
+        return f"job {index + 1}: " if isinstance(call.body, list) else ""
+
+    for index, job in enumerate(jobs):
+        check_id(job.get("id"), where(index))
     key = call.request.headers.get("idempotency-key")
     names = _names(call.visitor, key, jobs, await call.request.body()) if key is not None else []
-    where = (lambda index: f"job {index + 1}: ") if isinstance(call.body, list) else lambda _: ""
 
     def act(queue: Queue) -> list[str]:
         if names and _is_known(queue, names):
@@ -53,6 +58,15 @@ async def submit(call: Call[Query, Any]) -> Response:
     if len(ids) == 1:
         accepted.headers["Location"] = f"{PREFIX}/jobs/{quote(ids[0])}"
     return accepted
+
+
+def check_id(id: Any, where: str = "") -> None:
+    """Refuse ids that could be those of a key: whoever gave a job one would have taken the key of
+    somebody else."""
+    if isinstance(id, str) and id.startswith(_WORD):
+        raise Invalid(
+            f"{where}id: those that begin with {_WORD} are made of Idempotency-Keys: choose another"
+        )
 
 
 def _names(visitor: Visitor, key: str, jobs: list[dict[str, Any]], body: bytes) -> list[str]:

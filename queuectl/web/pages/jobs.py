@@ -12,6 +12,7 @@ from queuectl.errors import Invalid
 from queuectl.jobqueue import Queue
 from queuectl.telling.moments import parsed
 from queuectl.view import View
+from queuectl.web.api.submitting import check_id
 from queuectl.web.pages import tell
 from queuectl.web.pages.site import Asked, Form
 
@@ -103,6 +104,7 @@ def _instant(view: View, name: str, text: str) -> str:
 def enqueue(queue: Queue, form: Form) -> str:
     """Accept a job."""
     fields: dict[str, Any] = {name: form.get(name) for name in _FIELDS if form.get(name)}
+    check_id(fields.get("id"))
     if "tags" in fields:
         fields["tags"] = fields["tags"].replace(",", " ").split()
     return f"/jobs/{queue.enqueue(**fields).id}?done=enqueued"
