@@ -65,17 +65,20 @@ class Served:
 
     # ---- what is asked
 
-    async def read(self, ask: Callable[[View], T], at: str | None = None) -> T:
-        """What `ask` finds in the queue, caught up, or as it was at a moment as people name it.
+    async def read(
+        self, ask: Callable[[View], T], at: str | None = None, *, field: str = "at"
+    ) -> T:
+        """What `ask` finds in the queue, caught up, or as it was at a moment as people name it;
+        `field` is where they have named it.
 
         What is returned must not look anything up later. Of a damaged log it sees what stands
         before the damage; not finding or not being allowed something raises `Damaged` then.
         """
         if at is None:
             return await self._do(self._now, self._read, ask)
-        named = _moment(at)
+        named = _moment(at, field)
         await self._do(self._now, self._current)
-        return await self._do(self._then, self._look_back, named, ask)
+        return await self._do(self._then, self._look_back, named, field, ask)
 
     async def search(self, ask: Callable[[QueueView], T]) -> T:
         """What `ask` finds in the log, of which it asks nothing that would have to be folded."""
@@ -145,7 +148,7 @@ class Served:
             self._searched.close()
             self._searched = None
 
-    def _look_back(self, named: Named, ask: Callable[[View], T]) -> T:
+    def _look_back(self, named: Named, field: str, ask: Callable[[View], T]) -> T:
         redacted = self._queue.known.redacted
         if redacted != self._redacted:
             # What was taken out of the log since is not to be seen in the past either.
@@ -160,7 +163,7 @@ class Served:
                     self._moments.popitem(last=False)[1].close()
                 self._moments[moment] = past
         except Invalid as error:
-            raise Invalid(f"at: {named.text}: {error}") from None
+            raise Invalid(f"{field}: {named.text:.60}: {error}") from None
         self._moments.move_to_end(moment)
         return ask(self._moments[moment])
 
@@ -171,11 +174,11 @@ class Served:
         return await self._do(self._now, lambda: self._current().damage)
 
 
-def _moment(text: str) -> Named:
+def _moment(text: str, field: str) -> Named:
     named = parsed(text)
     if named is None:
         raise Invalid(
-            f"at: {text!r:.60} is no moment: write the offset of an event, a time with its zone"
-            " like 2026-11-22T09:00:00Z, or how long ago, like 2h"
+            f"{field}: {text!r:.60} is no moment: write the offset of an event, a time with its"
+            " zone like 2026-11-22T09:00:00Z, or how long ago, like 2h"
         )
     return named

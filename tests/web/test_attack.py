@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from json import dumps, loads
 from pathlib import Path
+from re import findall
 from typing import Any
 
 import pytest
@@ -199,3 +200,15 @@ def test_the_ids_of_keys_are_for_keys_alone(site: Site) -> None:
     assert site.ask("POST", "/jobs", f"command=x&id={stolen}".encode(), **form)[0] == 400
     # Behind where it begins, the word is as good as any other.
     assert site.ask("POST", "/api/v1/jobs", b'{"id": "a.key.", "command": "x"}', **json)[0] == 201
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [("from=yesterday", "from"), ("from=1&to=soon", "to"), ("from=99", "from"), ("at=x", "at")],
+)
+def test_a_moment_that_is_none_is_told_by_its_own_name(site: Site, query: str, named: str) -> None:
+    with Queue(site.place) as queue:
+        queue.enqueue("true")
+    status, page = site.ask("GET", f"/diff?{query}")
+    (said,) = findall(rb'role="alert">([^<]*)<', page)
+    assert (status, said.partition(b":")[0].decode()) == (400, named)

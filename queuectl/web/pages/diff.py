@@ -31,7 +31,8 @@ async def gather(served: Served, asked: Asked) -> dict[str, Any]:
     start, end = asked.query.get("from", ""), asked.query.get("to", "")
     found: dict[str, Any] = {"given": {"from": start, "to": end}, "difference": None}
     if start:
-        before, after = await served.read(_then, start), await served.read(_then, end or None)
+        before = await served.read(_then, start, field="from")
+        after = await served.read(_then, end or None, field="to")
         if before.offset > after.offset:
             raise Invalid(
                 f"the first moment, event {before.offset}, is after the second, event"
