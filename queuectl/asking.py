@@ -25,10 +25,16 @@ def id_of(view: View, name: str) -> str:
 def whole(view: View, job: Job) -> tuple[Job, str]:
     """The job with all of what was too long for the log; or with the beginning of it, and why the
     rest cannot be read."""
+    spec, why = whole_spec(view, job.spec)
+    return replace(job, spec=spec), why
+
+
+def whole_spec(view: View, spec: v.JobEnqueued) -> tuple[v.JobEnqueued, str]:
+    """The same of a job as it was enqueued, which may be purged since."""
     try:
-        return replace(job, spec=view.whole(job.spec)), ""
+        return view.whole(spec), ""
     except (PayloadLost, OSError) as error:
-        return job, str(error)
+        return spec, str(error)
 
 
 class Reasons(NamedTuple):

@@ -212,3 +212,21 @@ def test_a_moment_that_is_none_is_told_by_its_own_name(site: Site, query: str, n
     status, page = site.ask("GET", f"/diff?{query}")
     (said,) = findall(rb'role="alert">([^<]*)<', page)
     assert (status, said.partition(b":")[0].decode()) == (400, named)
+
+
+def test_a_long_command_of_which_the_end_is_gone_says_so(site: Site) -> None:
+    with Queue(site.place) as queue:
+        for id in ("here", "purged"):
+            queue.enqueue(f"echo {id} {'x' * 60_000} end", id=id)
+            queue.cancel(id)
+        queue.prune("purged")
+    paths = ("/jobs/here", "/jobs/purged")
+    for path in paths:
+        page = site.ask("GET", path)[1]
+        assert b"x end" in page and b"Only the beginning" not in page
+    for part in Path(site.served.home.payloads).glob("[0-9a-f]*"):
+        part.unlink()
+    for path in paths:
+        page = site.ask("GET", path)[1]
+        assert "x…</pre>".encode() in page and b"x end" not in page
+        assert b"Only the beginning of it is here" in page and b"is gone" in page

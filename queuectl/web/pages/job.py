@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from queuectl import asking, instants
 from queuectl.domain.job import Job
+from queuectl.domain.payloads import shown
 from queuectl.errors import NotFound, QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.jobqueue import Queue
@@ -45,7 +46,7 @@ def present(view: View, asked: Asked) -> dict[str, Any]:
     id = asked.path["id"]
     now = view.now()
     try:
-        job, _ = asking.whole(view, view.get(id))
+        job, lost = asking.whole(view, view.get(id))
     except NotFound:
         return _purged(view, id, now)
     life = list(view.life(job))
@@ -58,7 +59,8 @@ def present(view: View, asked: Asked) -> dict[str, Any]:
     return {
         "id": job.id,
         "job": tell.job(job),
-        "command": printable_output(job.spec.command),
+        "command": printable_output(shown(job.spec)),
+        "lost": printable(lost),
         "fields": _fields(job),
         "actions": tell.actions(job, now),
         "why": _why(view, job, life, now),
@@ -77,13 +79,14 @@ def _purged(view: View, id: str, now: str) -> dict[str, Any]:
     if not life or not isinstance(life[-1], v.JobPruned):
         view.get(id)  # says what may have been meant
     steps = list(timeline.of(life))
+    specs = [event for event in life if isinstance(event, v.JobEnqueued)]
+    # Without one in an archive that was cut, nobody knows what it was.
+    spec, lost = asking.whole_spec(view, specs[-1]) if specs else (None, "")
     return {
         "id": id,
         "job": None,
-        "command": next(
-            (printable_output(e.command) for e in reversed(life) if isinstance(e, v.JobEnqueued)),
-            "",
-        ),
+        "command": printable_output(shown(spec)) if spec else "",
+        "lost": printable(lost),
         "fields": {},
         "actions": {},
         "why": _why(view, None, life, now),
