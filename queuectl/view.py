@@ -56,7 +56,11 @@ class View:
         """Jobs in the order they were enqueued, or the newest first; an empty filter lets every
         job through, and `where` those for which it is true. With `beyond`, only those that come
         after the one which that event enqueued."""
-        return self.state.jobs.select(states, queues, tags, where, newest_first, beyond)
+        state, states = self.state, frozenset(states)
+        if states and not any(state.counts[name] for name in states):
+            # To find that out by looking would take going through all there are.
+            return iter(())
+        return state.jobs.select(states, queues, tags, where, newest_first, beyond)
 
     def life(self, job: Job) -> Iterator[v.Event]:
         """The events of a job that there is, since it was enqueued."""

@@ -6,9 +6,11 @@ meanwhile is kept until then: most commands ask for few or none.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from queuectl.domain.evolve import ADVANCE
@@ -39,6 +41,8 @@ class JobTable:
         self.hidden: dict[int, int] = {}
         """By the offset that enqueued it a job that was pruned, and when: this snapshot, or one
         that is taken up later, may still have it."""
+        self._is_ordered = True
+        """Those in memory stand in the order they were enqueued: what is folded in keeps it."""
         self._later: dict[str, list[v.JobEvent]] = {}
         self._has_live = True
         """Every job that is not over is in memory, but for what is still to be settled."""
@@ -55,6 +59,7 @@ class JobTable:
         self.hidden.clear()
         self._later.clear()
         self._has_live = base is None
+        self._is_ordered = True
 
     def close(self) -> None:
         self._stand_on(None)
@@ -79,6 +84,7 @@ class JobTable:
 
         Raises `Spoiled`.
         """
+        self._is_ordered = False
         found = self.base.find(id) if self.base is not None else None
         if found is not None:
             self._take_in(found)
@@ -119,6 +125,7 @@ class JobTable:
         self.settle()
         if self._has_live or self.base is None:
             return
+        self._is_ordered = not self.rows
         try:
             for job in self.base.live():
                 self._take_in(job)
@@ -236,12 +243,12 @@ class JobTable:
                 yield job
         except Spoiled:
             self._start_over()
-            yield from sorted(self._here(states, reverse, last), key=_order, reverse=reverse)
+            yield from self._here(states, reverse, last)
 
     def _merged(self, states: frozenset[str], reverse: bool, beyond: int | None) -> Iterator[Job]:
-        here = sorted(self._here(states, reverse, beyond), key=_order, reverse=reverse)
+        here = self._here(states, reverse, beyond)
         if self.base is None:
-            return iter(here)
+            return here
         elsewhere = (
             job
             for job in self._over(self.base, states, reverse, beyond)
@@ -264,16 +271,20 @@ class JobTable:
         return base.finished(states, reverse=reverse, beyond=beyond)
 
     def _here(self, states: frozenset[str], reverse: bool, beyond: int | None) -> Iterator[Job]:
-        """Those in memory, in any order."""
-        rows: Iterable[Job] = self.rows.values()
-        if states:
-            rows = (job for job in rows if job.state in states)
-        if beyond is None:
-            return iter(rows)
+        """Those in memory."""
+        if not self._is_ordered:
+            ordered = sorted(self.rows.values(), key=_order)
+            self.rows.clear()
+            self.rows.update((job.id, job) for job in ordered)
+            self._is_ordered = True
+        rows = list(self.rows.values())
+        if beyond is not None and reverse:
+            del rows[bisect_left(rows, beyond, key=_order) :]
+        elif beyond is not None:
+            del rows[: bisect_right(rows, beyond, key=_order)]
         if reverse:
-            return (job for job in rows if _order(job) < beyond)
-        return (job for job in rows if _order(job) > beyond)
+            rows.reverse()
+        return (job for job in rows if not states or job.state in states)
 
 
-def _order(job: Job) -> int:
-    return job.spec.offset
+_order = attrgetter("spec.offset")

@@ -386,3 +386,22 @@ def test_who_folds_sparingly_leaves_what_is_over_to_snapshots_on_the_way(
         assert sparing.known.since > 0
         assert len(sparing.known.jobs.rows) < len(plain.known.jobs.rows)
         assert compare(sparing.known, plain.known) == ""
+
+
+def test_nothing_is_gone_through_for_a_state_that_no_job_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Queue(tmp_path) as queue:
+        queue.enqueue("true", id="a")
+        queue.cancel("a")
+        queue.keep_snapshot()
+    looked = []
+    finished = snapshot.Snapshot.finished
+    monkeypatch.setattr(
+        snapshot.Snapshot, "finished", lambda *a, **kw: looked.append(1) or finished(*a, **kw)
+    )
+    with Queue(tmp_path) as queue:
+        assert not list(queue.jobs(states=["dead", "completed"]))
+        assert not looked
+        assert [job.id for job in queue.jobs(states=["dead", "cancelled"])] == ["a"]
+        assert looked
