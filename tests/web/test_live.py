@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from http.client import IncompleteRead
 from itertools import islice
 
@@ -126,6 +127,37 @@ def test_viewers_are_counted_and_forgotten(web: Web) -> None:
     # That one is gone is noticed when there is something to tell.
     web.shell.add("true")
     eventually(lambda: viewers(0))
+
+
+def test_a_search_that_takes_long_holds_no_stream_up(shell: Shell) -> None:
+    # It looks at its first job until the file is there: whatever is heard is heard meanwhile.
+    go, began = shell.directory / "go", shell.directory / "began"
+    code = f"""
+import time, pathlib, queuectl.web.pages.jobs as j
+matcher = j._matcher
+def slow(view, asked):
+    pathlib.Path({str(began)!r}).touch()
+    while not pathlib.Path({str(go)!r}).exists():
+        time.sleep(0.01)
+    return matcher(view, asked)
+j._matcher = slow
+"""
+    shell.add("--id", "a", "true")
+    web = Web(shell, code=code)
+    web.token = token(shell, "boss", "admin")
+    with ThreadPoolExecutor(1) as thread:
+        search = thread.submit(web.ask, "GET", "/jobs?q=a", Accept="text/html")
+        eventually(began.exists)
+        stream = web.stream("/api/v1/events?after=0", **SSE)
+        events = stream.events()
+        assert next(events)["job"] == "a"
+        shell.add("--id", "b", "true")
+        assert next(events)["job"] == "b"
+        assert web.ask("GET", "/healthz").status == 200
+        assert not search.done()
+        go.touch()
+        assert b"/jobs/a" in search.result().body
+    stream.close()
 
 
 # ---- ends

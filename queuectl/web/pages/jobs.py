@@ -77,13 +77,15 @@ def _matcher(view: View, asked: Asked) -> Callable[[Job], bool]:
             return False
         if not since <= spec.at <= until or (tag and tag not in (spec.tags or ())):
             return False
-        if not (words or command):
-            return True
-        text = spec.command.casefold()
-        if command not in text:
+        if command and command not in spec.command.casefold():
             return False
-        text = "\n".join((spec.job, text, job.error, *(spec.tags or ()))).casefold()
-        return all(word in text for word in words)
+        if not words:
+            return True
+        text = "\n".join((spec.command, spec.job, job.error, *(spec.tags or ()))).casefold()
+        for word in words:  # noqa: SIM110 - twice as fast as a generator, for each of so many jobs
+            if word not in text:
+                return False
+        return True
 
     return matches
 
