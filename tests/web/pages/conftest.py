@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import CHROMIUM, MISSING
 from workers import AGES_S, PATIENCE_S, Site, eventually
 
 from queuectl.web.access import Tokens
 
-try:
+if not MISSING:
     from playwright.sync_api import Browser, Page, sync_playwright
-except ModuleNotFoundError:  # the tests below say how to get it
-    sync_playwright = None  # type: ignore[assignment]
 
-_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-_MISSING = "no browser to look at pages with: apt-get install chromium"
 PATIENCE_MS = 180_000
 """Generous: a browser and a server start slowly on a machine that is busy with others."""
 
@@ -78,11 +74,9 @@ class Dashboard:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    if _CHROMIUM is None or sync_playwright is None:
-        pytest.skip(_MISSING)
     with sync_playwright() as playwright:
         # Its own sandbox does not work where tests are root, or in a container.
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
 

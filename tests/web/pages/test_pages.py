@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import MISSING
 
 from queuectl.events import vocabulary as v
 
-pytest.importorskip("playwright", reason="pip install -e '.[dev]'")
+if MISSING:
+    pytest.skip(
+        f"no page was looked at in a browser, which needs {MISSING}", allow_module_level=True
+    )
 
 from playwright.sync_api import Page, expect
 
