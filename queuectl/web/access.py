@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hmac import compare_digest
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 from starlette.requests import HTTPConnection
 
 from queuectl import ids, instants
 from queuectl.engines.file import shelf
-from queuectl.errors import Invalid, LockTimedOut, Newer, NotFound, Rejected
+from queuectl.errors import Invalid, LockTimedOut, Newer, NoSpace, NotFound, Rejected
 from queuectl.home import Home
-from queuectl.host import Host
+from queuectl.host import OUT_OF_SPACE, Host
 from queuectl.suggestion import did_you_mean
 from queuectl.web.secrets import digest, secret
 
@@ -26,7 +28,6 @@ _SESSION_US = 12 * _HOUR_US
 _SESSIONS_MAX = 1000
 _PATIENCE_S = 2.0
 """How long to wait for somebody else who changes the file."""
-T = TypeVar("T")
 
 
 class Visitor(NamedTuple):
@@ -110,7 +111,7 @@ class Tokens:
             raise Invalid(f"{role!r:.60} is no role: it is one of {', '.join(ROLES)}")
         made = secret(self._host)
         at = instants.from_us(self._host.now_us())
-        with _Change(self) as kept:
+        with self._changing() as kept:
             if any(token.name == name for token in kept.tokens):
                 raise Rejected(f"there is a token {name} already: remove it, or take another name")
             token = Token(name=name, role=role, digest=digest(made), actor=actor, at=at)
@@ -120,7 +121,7 @@ class Tokens:
     def remove(self, name: str) -> None:
         """Let nobody in by that token any more, whoever is already in included. Raises
         `NotFound`."""
-        with _Change(self) as kept:
+        with self._changing() as kept:
             self._named(kept, name)
             kept.tokens = [token for token in kept.tokens if token.name != name]
             kept.links = [link for link in kept.links if link.name != name]
@@ -130,7 +131,7 @@ class Tokens:
         `NotFound`."""
         made = secret(self._host)
         now_us = self._host.now_us()
-        with _Change(self) as kept:
+        with self._changing() as kept:
             if name:
                 self._named(kept, name)
             link = Link(name=name, digest=digest(made), until_us=now_us + valid_ms * 1000)
@@ -145,7 +146,7 @@ class Tokens:
         if not any(compare_digest(link.digest, wanted) for link in self._read().links):
             return None
         now_us = self._host.now_us()
-        with _Change(self) as kept:
+        with self._changing() as kept:
             for link in kept.links:
                 if compare_digest(link.digest, wanted) and link.until_us > now_us:
                     found = link
@@ -185,7 +186,7 @@ class Tokens:
 
     def serve_at(self, url: str) -> None:
         """Remember where it is served."""
-        with _Change(self) as kept:
+        with self._changing() as kept:
             kept.url = url
 
     # ---- the file
@@ -197,6 +198,32 @@ class Tokens:
         names = [token.name for token in kept.tokens]
         hint = did_you_mean(name, names) or "; queuectl web token list shows those there are"
         raise NotFound(f"there is no token {name}{hint}")
+
+    @contextmanager
+    def _changing(self) -> Iterator[_Kept]:
+        """What the file holds, to be changed by one at a time. Raises `LockTimedOut` and
+        `NoSpace`; then it is as it was."""
+        host, home = self._host, self._home
+        try:
+            if host.make_directory(home.web):
+                host.sync_directory(home.root)
+            lock = host.hold_within(os.path.join(home.web, "LOCK"), _PATIENCE_S)
+            if lock is None:
+                raise LockTimedOut("somebody else keeps changing the tokens: try again")
+            try:
+                kept = self._read()
+                yield kept
+                shelf.clear_up(self._path, host)
+                data = msgspec.json.format(msgspec.json.encode(kept)) + b"\n"
+                shelf.put(self._path, data, host)
+            finally:
+                host.close(lock)
+        except OSError as error:
+            if error.errno not in OUT_OF_SPACE:
+                raise
+            raise NoSpace(
+                f"no space left for {self._path}: nothing was changed; free some, then try again"
+            ) from None
 
     def _read(self) -> _Kept:
         try:
@@ -214,38 +241,6 @@ class Tokens:
                 f"{self._path} cannot be understood ({error}): use a newer queuectl, or delete it"
                 " and add the tokens again"
             ) from None
-
-
-class _Change:
-    """The file, to be changed by one at a time."""
-
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
-
-    def __enter__(self) -> _Kept:
-        host, home = self._tokens._host, self._tokens._home
-        if host.make_directory(home.web):
-            host.sync_directory(home.root)
-        lock = host.hold_within(os.path.join(home.web, "LOCK"), _PATIENCE_S)
-        if lock is None:
-            raise LockTimedOut("somebody else keeps changing the tokens: try again")
-        self._lock = lock
-        try:
-            self._kept = self._tokens._read()
-        except BaseException:
-            host.close(lock)
-            raise
-        return self._kept
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        tokens = self._tokens
-        try:
-            if error is None:
-                shelf.clear_up(tokens._path, tokens._host)
-                data = msgspec.json.format(msgspec.json.encode(self._kept)) + b"\n"
-                shelf.put(tokens._path, data, tokens._host)
-        finally:
-            tokens._host.close(self._lock)
 
 
 def _visitor(token: Token) -> Visitor:

@@ -17,6 +17,7 @@ from queuectl.web.access import visitor
 from queuectl.web.answers import page
 
 MEDIA_TYPE = "application/problem+json"
+_UNWELL = "the server cannot answer this now: whoever runs it can see why with queuectl doctor"
 _STATUS: dict[type[errors.QueuectlError], HTTPStatus] = {
     errors.Invalid: HTTPStatus.BAD_REQUEST,
     errors.NotFound: HTTPStatus.NOT_FOUND,
@@ -65,7 +66,7 @@ async def of_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.QueuectlError)
     if visitor(request) is None:
         # It may name files, which is nothing for strangers.
-        return problem(request, status_of(error), "the server cannot answer this now")
+        return problem(request, status_of(error), _UNWELL)
     return problem(request, status_of(error), str(error), exit_code=error.exit_code)
 
 

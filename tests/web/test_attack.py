@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from errno import ENOSPC
 from json import dumps, loads
 from pathlib import Path
 from re import findall
 from typing import Any
 
 import pytest
+from hosts import FaultyHost
 
+from queuectl.errors import NoSpace
+from queuectl.home import Home
 from queuectl.jobqueue import Queue
 from queuectl.runtime import redacting
-from queuectl.web import live
+from queuectl.web import access, live
 from queuectl.web.access import Sessions, Tokens, Visitor
 from queuectl.web.app import create_app
 from queuectl.web.guard import Rules
@@ -144,6 +148,27 @@ def test_strangers_are_not_told_of_files(site: Site) -> None:
     for method, path in (("POST", "/login"), ("GET", "/login/x")):
         status, body = site.ask(method, path, b"token=x" if method == "POST" else b"", known=False)
         assert (status, site.place.encode() in body) == (500, False)
+
+
+def test_tokens_stay_as_they_were_where_there_is_no_space(tmp_path: Path) -> None:
+    host = FaultyHost()
+    tokens = access.Tokens(Home(str(tmp_path)), host)
+    made, link = tokens.add("a", "viewer", actor="x"), tokens.link("", 600_000)
+    kept = Path(tmp_path, "web", "access.json").read_bytes()
+    changes: list[Callable[[], Any]] = [
+        lambda: tokens.add("b", "admin", actor="x"),
+        lambda: tokens.remove("a"),
+        lambda: tokens.link("a", 600_000),
+        lambda: tokens.take(link),
+        lambda: tokens.serve_at("http://elsewhere"),
+    ]
+    for change in changes:
+        for call in ("create", "write", "fsync", "rename"):
+            host.fail(call, OSError(ENOSPC, "No space left on device"))
+            with pytest.raises(NoSpace, match=r"access.json: nothing was changed"):
+                change()
+            assert Path(tmp_path, "web", "access.json").read_bytes() == kept
+    assert tokens.find(made) and tokens.take(link), "once there is some again"
 
 
 @pytest.mark.parametrize(
