@@ -208,7 +208,7 @@ class Live:
             pieces = view.log.read_originals(offset)
             while (events := await asyncio.to_thread(next, pieces, None)) is not None:
                 for start in range(0, len(events), _PIECE):
-                    if self._redacted != redacted:
+                    if self._redacted != redacted or self._stopping.is_set():
                         # While a slow one read: what is decoded, or still to be read of files that
                         # are open, is as it was before. Who asks again reads it as it is now.
                         return

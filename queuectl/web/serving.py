@@ -23,6 +23,7 @@ _HEAD_S = 20.0
 """How long a client may take to say what it wants."""
 _CONNECTIONS_MAX = 500
 _GRACE_S = 3
+"""How long a client may still take what it has been answered, once the server is to end."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -69,7 +70,8 @@ def serve(app: Starlette, live: Live, bound: socket.socket) -> None:
         proxy_headers=False,
         h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         limit_concurrency=_CONNECTIONS_MAX,
-        timeout_graceful_shutdown=_GRACE_S,
+        # Never so long: by then nobody is left.
+        timeout_graceful_shutdown=10 * _GRACE_S,
     )
     _Server(config, live).run(sockets=[bound])
 
@@ -87,8 +89,15 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._live.stop()
+        # Whoever reads nothing would be waited for, and its answer be said to have failed.
+        cut = asyncio.get_running_loop().call_later(_GRACE_S, self._cut_off)
         await super().shutdown(sockets)
+        cut.cancel()
         await asyncio.to_thread(self._live.join)
+
+    def _cut_off(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -159,6 +159,16 @@ class Stream:
         self._connection.close()
 
 
+def reads_nothing(web: Web) -> socket.socket:
+    """Somebody who has asked for all events and takes none of them."""
+    plug = socket.create_connection(("127.0.0.1", web.port))
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    request = f"GET /api/v1/events?after=0 HTTP/1.1\r\nHost: {web.host}\r\n"
+    request += f"Authorization: Bearer {web.token}\r\nAccept: text/event-stream\r\n\r\n"
+    plug.sendall(request.encode())
+    return plug
+
+
 def token(shell: Shell, name: str, role: str) -> str:
     return shell.ok("web", "token", "add", name, "--role", role).out.strip()
 

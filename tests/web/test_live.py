@@ -7,12 +7,13 @@ import json
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import IncompleteRead
 from itertools import islice
 
 import pytest
 from programs import Shell
-from serving import Web, token
+from serving import Web, reads_nothing, token
 from workers import eventually
 
 from queuectl.web.serving import bind
@@ -176,22 +177,43 @@ def test_being_asked_to_stop_ends_streams_well(web: Web, number: int) -> None:
     assert answer.err.count("\n") == 1, "nothing but where it serves"
 
 
+def test_being_asked_to_stop_waits_for_nobody_who_reads_nothing(web: Web) -> None:
+    jobs = "\n".join(json.dumps({"command": f"true {'x' * 1000} {n}"}) for n in range(20_000))
+    web.shell.ok("-q", "enqueue", "-", stdin=jobs.encode())
+    plugs = [reads_nothing(web) for _ in range(5)]
+    eventually(lambda: b"queuectl_web_viewers 5.0" in web.ask("GET", "/metrics").body)
+    assert web.stop() == 0
+    assert web.running.err.count("\n") == 1, "nothing but where it serves"
+    for plug in plugs:
+        plug.close()
+
+
 def test_who_was_cut_off_by_a_kill_goes_on_with_the_next_server(web: Web) -> None:
-    web.shell.add("--id", "a", "true")
-    stream = web.stream("/api/v1/events?after=0", **SSE)
-    (first,) = islice(stream.events(), 1)
-    web.running.kill()
-    with pytest.raises((IncompleteRead, ConnectionError)):
-        while stream.answer.read(1):
-            pass
-        raise ConnectionError("it ended")
+    worker = web.shell.worker("-c", "2")
+    heard: list[int] = []
+    for killed in range(3):
+        web.post("/jobs", [{"command": "true"} for _ in range(60)])
+        last = {"Last_Event_ID": str(heard[-1])} if heard else {}
+        stream = web.stream("/api/v1/events?after=0", **SSE, **last)
+        events = stream.events()
+        # In the midst of it: the worker goes on meanwhile.
+        heard += [event["offset"] for event in islice(events, 50)]
+        web.running.kill()
+        with suppress(IncompleteRead, ConnectionError):
+            # What was on the way still counts, as far as it is whole.
+            heard += [event["offset"] for event in events]
+        stream.close()
+        made, web = web.token, Web(web.shell)
+        web.token = made
+        assert len(heard) >= 50 * (killed + 1)
+    eventually(lambda: web.get("/status")["jobs"]["completed"] == 180)
+    worker.signal(signal.SIGTERM)
+    worker.ended()
+    head = web.get("/status")["head"]
+    stream = web.stream("/api/v1/events", Last_Event_ID=str(heard[-1]), **SSE)
+    heard += [event["offset"] for event in islice(stream.events(), head - heard[-1])]
     stream.close()
-    web.shell.add("--id", "b", "true")
-    again = Web(web.shell)
-    again.token = web.token
-    stream = again.stream("/api/v1/events", Last_Event_ID=first["id"], **SSE)
-    assert next(stream.events())["job"] == "b"
-    stream.close()
+    assert heard == list(range(1, head + 1))
 
 
 # ---- damage
