@@ -2,6 +2,17 @@
 // without this, and for whoever does not see pictures.
 
 const HEIGHT = 190;
+const HALF_MINUTE = 30;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+// What a person counts times in, where tens of milliseconds would give 1.7 min.
+const STEPS = [
+  ...[1, 2, 5, 10, 20, 50, 100, 200, 500],
+  ...[1, 2, 5, 10, 15, 30].map((number) => number * SECOND),
+  ...[1, 2, 5, 10, 15, 30].map((number) => number * MINUTE),
+  ...[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].map((number) => number * HOUR),
+];
 const drawn = new WeakMap();
 const watched = new ResizeObserver((entries) => {
   for (const { target } of entries) {
@@ -44,11 +55,12 @@ function draw(place) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
-    padding: [8, 8, 0, 0],
+    padding: [8, 18, 0, 0],
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-    scales: { y: { range: (chart, low, high) => [0, Math.max(high * 1.08, isTime ? 10 : 4)] } },
+    // The first and the last bar are as wide as the others.
+    scales: { x: { range: (chart, first, last) => [first - HALF_MINUTE, last + HALF_MINUTE] }, y: { range: (chart, low, high) => [0, Math.max(high * 1.08, isTime ? 10 : 4)] } },
     series: [{}, ...series],
-    axes: [axis({ space: 60, size: 28, values: (chart, ticks) => ticks.map(clock) }), axis({ size: 56, values: (chart, ticks) => ticks.map(isTime ? duration : count) })],
+    axes: [axis({ space: 60, size: 28, values: (chart, ticks) => ticks.map(clock) }), axis({ size: 56, ...(isTime && { incrs: STEPS }), values: (chart, ticks) => ticks.map(isTime ? duration : count) })],
   };
   drawn.set(place, new uPlot(options, data, place));
   watched.observe(place);
@@ -103,7 +115,7 @@ function count(value) {
 
 function duration(ms) {
   if (ms === null) return "";
-  if (ms >= 3600000) return `${+(ms / 3600000).toFixed(1)} h`;
-  if (ms >= 60000) return `${+(ms / 60000).toFixed(1)} min`;
-  return ms >= 1000 ? `${+(ms / 1000).toFixed(1)} s` : `${ms} ms`;
+  if (ms >= HOUR) return `${+(ms / HOUR).toFixed(1)} h`;
+  if (ms >= MINUTE) return `${+(ms / MINUTE).toFixed(1)} min`;
+  return ms >= SECOND ? `${+(ms / SECOND).toFixed(1)} s` : `${ms} ms`;
 }
