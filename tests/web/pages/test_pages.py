@@ -213,6 +213,10 @@ def test_what_cannot_be_done_is_said(serve: Serve, look: Look) -> None:
     server.site.drain()
     page.locator("#cancel button").click()
     expect(page.get_by_role("alert")).to_contain_text("nothing left to cancel")
+    page.goto(f"{server.url}/nothing")
+    expect(page.get_by_role("alert")).to_have_text("there is nothing at this address")
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_role("heading", name="What needs attention")).to_be_attached()
 
 
 def test_a_viewer_is_offered_nothing_and_refused(serve: Serve, look: Look) -> None:
@@ -267,7 +271,12 @@ def test_another_site_cannot_make_a_browser_act(serve: Serve, look: Look) -> Non
         with page.expect_response(server.url + "/jobs") as answer:
             # By another name, because ports alone make no other site.
             page.goto(f"http://127.0.0.1:{other.server_port}/")
-        assert answer.value.status in (401, 403)
+        assert answer.value.status == 403
+        expect(page.get_by_role("alert")).to_contain_text("asked for by a page of another site")
+        colour = "getComputedStyle(document.querySelector('.banner')).borderLeftWidth"
+        assert page.evaluate(colour) == "5px", "it has the style of all pages"
+        page.get_by_role("link", name="Overview").click()
+        expect(page.get_by_role("heading", name="Overview")).to_be_attached()
     finally:
         thread.join()
         other.server_close()
