@@ -41,7 +41,7 @@ class Served:
         self._queue = self._now.submit(self._open).result()
         self.home: Home = self._queue.home
         self._searched: QueueView | None = None
-        self._moments: OrderedDict[Moment, PastView] = OrderedDict()
+        self._moments: OrderedDict[tuple[Moment, bool], PastView] = OrderedDict()
         self._opened_s = self.host.monotonic_s()
         self._rows_max = _ROWS_MORE
         self._redacted = self._queue.known.redacted
@@ -66,10 +66,15 @@ class Served:
     # ---- what is asked
 
     async def read(
-        self, ask: Callable[[View], T], at: str | None = None, *, field: str = "at"
+        self,
+        ask: Callable[[View], T],
+        at: str | None = None,
+        *,
+        field: str = "at",
+        or_empty: bool = False,
     ) -> T:
         """What `ask` finds in the queue, caught up, or as it was at a moment as people name it;
-        `field` is where they have named it.
+        `field` is where they have named it. With `or_empty` that may be before its first event.
 
         What is returned must not look anything up later. Of a damaged log it sees what stands
         before the damage; not finding or not being allowed something raises `Damaged` then.
@@ -78,7 +83,7 @@ class Served:
             return await self._do(self._now, self._read, ask)
         named = _moment(at, field)
         await self._do(self._now, self._current)
-        return await self._do(self._then, self._look_back, named, field, ask)
+        return await self._do(self._then, self._look_back, named, field, or_empty, ask)
 
     async def search(self, ask: Callable[[QueueView], T]) -> T:
         """What `ask` finds in the log, of which it asks nothing that would have to be folded."""
@@ -148,7 +153,7 @@ class Served:
             self._searched.close()
             self._searched = None
 
-    def _look_back(self, named: Named, field: str, ask: Callable[[View], T]) -> T:
+    def _look_back(self, named: Named, field: str, or_empty: bool, ask: Callable[[View], T]) -> T:
         redacted = self._queue.known.redacted
         if redacted != self._redacted:
             # What was taken out of the log since is not to be seen in the past either.
@@ -156,16 +161,16 @@ class Served:
             self._redacted = redacted
         view = self._view()
         try:
-            moment = named.moment(view)
-            if moment not in self._moments:
-                past = view.at(moment)
+            key = named.moment(view), or_empty
+            if key not in self._moments:
+                past = view.at(key[0], or_empty=or_empty)
                 while len(self._moments) >= _PAST_KEPT:
                     self._moments.popitem(last=False)[1].close()
-                self._moments[moment] = past
+                self._moments[key] = past
         except Invalid as error:
             raise Invalid(f"{field}: {named.text:.60}: {error}") from None
-        self._moments.move_to_end(moment)
-        return ask(self._moments[moment])
+        self._moments.move_to_end(key)
+        return ask(self._moments[key])
 
     # ---- how it is
 

@@ -239,6 +239,17 @@ def test_a_moment_that_is_none_is_told_by_its_own_name(site: Site, query: str, n
     assert (status, said.partition(b":")[0].decode()) == (400, named)
 
 
+def test_the_difference_from_before_the_first_event_is_all_that_happened(site: Site) -> None:
+    with Queue(site.place) as queue:
+        queue.enqueue("true")
+    for start in ("0", "2000-01-01T00:00:00Z"):
+        status, page = site.ask("GET", f"/diff?from={start}")
+        assert (status, b"From before the first event, " in page, b": 1 event " in page) == (
+            *(200, True, True),
+        )
+        assert site.ask("GET", f"/?at={start}")[0] == 400
+
+
 def test_a_long_command_of_which_the_end_is_gone_says_so(site: Site) -> None:
     with Queue(site.place) as queue:
         for id in ("here", "purged"):

@@ -31,7 +31,7 @@ async def gather(served: Served, asked: Asked) -> dict[str, Any]:
     start, end = asked.query.get("from", ""), asked.query.get("to", "")
     found: dict[str, Any] = {"given": {"from": start, "to": end}, "difference": None}
     if start:
-        before = await served.read(_then, start, field="from")
+        before = await served.read(_then, start, field="from", or_empty=True)
         after = await served.read(_then, end or None, field="to")
         if before.offset > after.offset:
             raise Invalid(
@@ -51,7 +51,8 @@ async def gather(served: Served, asked: Asked) -> dict[str, Any]:
 
 def _then(view: View) -> _Then:
     state = view.state
-    return _Then(state.offset, state.statistics.last_at, dict(state.counts), state.settings)
+    at = state.statistics.last_at or view.now()
+    return _Then(state.offset, at, dict(state.counts), state.settings)
 
 
 def _told(before: _Then, after: _Then, found: Difference) -> dict[str, Any]:
