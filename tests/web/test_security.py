@@ -451,7 +451,7 @@ def test_who_does_not_send_what_they_said_is_given_up(shell: Shell) -> None:
 def test_who_never_reads_is_given_up_and_holds_nobody_up(shell: Shell) -> None:
     jobs = "\n".join(json.dumps({"command": f"true {'x' * 1000} {n}"}) for n in range(20_000))
     shell.ok("-q", "enqueue", "-", stdin=jobs.encode())
-    web = Web(shell, code="import queuectl.web.guard as g; g.SEND_S = 1.0")
+    web = Web(shell, code="import queuectl.web.guard as g; g.SEND_S = 4.0")
     web.token = token(shell, "boss", "admin")
     status = Path(f"/proc/{web.running.process.pid}/status")
 
@@ -462,13 +462,13 @@ def test_who_never_reads_is_given_up_and_holds_nobody_up(shell: Shell) -> None:
     web.get("/status")
     before = most_mb()
     plugs = [reads_nothing(web) for _ in range(20)]
+
+    def is_watched() -> bool:
+        return b"queuectl_web_viewers 0.0" not in web.ask("GET", "/metrics").body
+
+    eventually(is_watched)
     shell.ok("-q", "enqueue", "-", stdin=jobs.encode())
-
-    def viewers() -> bool:
-        return b"queuectl_web_viewers 0.0" in web.ask("GET", "/metrics").body
-
-    eventually(lambda: not viewers())
-    eventually(viewers)
+    eventually(lambda: not is_watched())
     assert most_mb() - before < 150, "each of them has asked for some 50 MB"
     assert web.running.err.count("\n") == 1, "nothing but where it serves"
     for plug in plugs:
