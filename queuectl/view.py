@@ -57,7 +57,7 @@ class View:
         job through, and `where` those for which it is true. With `beyond`, only those that come
         after the one which that event enqueued."""
         state, states = self.state, frozenset(states)
-        if states and not any(state.counts[name] for name in states):
+        if states and not any(state.counts.get(name) for name in states):
             # To find that out by looking would take going through all there are.
             return iter(())
         return state.jobs.select(states, queues, tags, where, newest_first, beyond)

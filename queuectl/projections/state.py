@@ -253,6 +253,9 @@ class State:
                 if after is None:
                     jobs.forget(event)  # type: ignore[arg-type]
                 else:
+                    if job is not None and kind is v.JobEnqueued:
+                        # What forgot the other was lost with damaged bytes.
+                        del rows[id]
                     rows[id] = after
             if counted:
                 if job is not None:
