@@ -191,4 +191,7 @@ def _is_foreign(headers: Headers, host: str, is_safe: bool) -> bool:
         follows = headers.get("sec-fetch-mode") == "navigate"
         return not (is_safe and follows and headers.get("sec-fetch-dest") == "document")
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    try:
+        return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    except ValueError:  # such as http://[, which no page is at
+        return True

@@ -277,6 +277,7 @@ FOREIGN: list[dict[str, str]] = [
     {"Origin": "https://evil.example"},
     {"Origin": "http://127.0.0.1:1"},
     {"Origin": "null"},
+    {"Origin": "http://["},
 ]
 
 
