@@ -17,7 +17,8 @@ _OUTPUT = re.compile(r"(.+)\.([1-9][0-9]*)\.(?:out|err)")
 def check_directory_of(path: str, host: Host) -> None:
     """Raises `NotFound` where the directory is not there in which something is to be made."""
     directory = os.path.dirname(path)
-    if not host.exists(directory):
+    # Neither a file nor a link that leads nowhere will do.
+    if not host.exists(os.path.join(directory, os.curdir)):
         raise NotFound(f"there is no directory {directory}: make it first")
 
 

@@ -18,16 +18,17 @@ def opened(file: str) -> BinaryIO:
 
 def content(file: str) -> bytes:
     """All of it. Raises what `opened` does."""
-    if file != "-":
+    name = "standard input" if file == "-" else file
+    try:
+        if file == "-":
+            return sys.stdin.buffer.read()
         with opened(file) as stream:
             return stream.read()
-    try:
-        return sys.stdin.buffer.read()
     except OSError as error:
-        raise _meant(error, "standard input") from None
+        raise _meant(error, name) from None
 
 
 def _meant(error: OSError, file: str) -> QueuectlError:
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NotFound(f"there is no file {file}")
     return Invalid(f"{file}: {error.strerror}")

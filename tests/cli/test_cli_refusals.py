@@ -254,6 +254,10 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("--data broken enqueue true", 1, "Not a directory"),
     ("--data missing/parent enqueue true", 3, "there is no directory"),
     ("--data missing/parent import broken", 3, "there is no directory"),
+    ("export --to broken/below.jsonl", 3, "there is no directory"),
+    ("ship add a --to jsonl:broken/below", 3, "there is no directory"),
+    ("enqueue -f broken/below", 3, "there is no file broken/below"),
+    ("enqueue -f /proc/self/mem", 2, "/proc/self/mem: Input/output error"),
     ("nope", 2, "no such command 'nope'"),
 ]
 

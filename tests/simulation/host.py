@@ -187,7 +187,7 @@ class SimulatedHost(Host):
 
     def exists(self, path: str) -> bool:
         self._step("exists", path)
-        return path in self.disk.entries
+        return os.path.normpath(path) in self.disk.entries
 
     def identity(self, fd: int) -> Identity:
         self._step("identity", fd)
