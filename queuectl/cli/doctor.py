@@ -142,7 +142,10 @@ def _sinks(queue: Any) -> Iterator[Finding]:
 
     sinks = Sinks(queue.home, queue.host)
     names = sinks.names()
-    warnings = []
+    warnings = [
+        f"{error}: until its owner writes it anew, or it is deleted, compaction takes nothing out"
+        for error in sinks.spoiled()
+    ]
     for name in names:
         document = sink_document(queue, sinks, name)
         if document["lost"]:

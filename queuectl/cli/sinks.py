@@ -26,7 +26,7 @@ def sink_document(queue: Any, sinks: Any, name: str) -> dict[str, Any]:
     running = sinks.is_served(name)
     cursor = None
     try:
-        cursor = sinks.cursor(name, queue.log.head())
+        cursor = sinks.cursor(name, queue.log.head)
     except (Altered, Disproved) as error:
         condition = Condition(error=str(error), at=now, failures=1, stopped=True)
     failing = bool(condition.error)

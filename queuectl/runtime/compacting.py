@@ -43,7 +43,11 @@ def compact(
         _give_up(queue, sinks, overdue)
     obsolescence = Obsolescence(queue.state, without)
     cursor = cursors.least(
-        queue.home.cursors, queue.host, lost={*sinks.lost(), *overdue}, sealed=sinks.names()
+        queue.home.cursors,
+        queue.host,
+        log.head,
+        lost={*sinks.lost(), *overdue},
+        sealed=sinks.names(),
     )
     yield from compaction.compact(
         log,
@@ -69,7 +73,7 @@ def is_worthwhile(queue: Queue) -> bool:
 def _give_up(queue: Queue, sinks: Sinks, overdue: Mapping[str, str]) -> None:
     """Wait for those sinks no longer, and say so where nobody can overlook it."""
     for name, why in overdue.items():
-        lost = SinkLost(sink=name, shipped=sinks.waited_for(name), reason=why)
+        lost = SinkLost(sink=name, shipped=sinks.waited_for(name, queue.log.head), reason=why)
         queue.transact(partial(list, [Batch([lost])]))
         sinks.mark_lost(name, why)
 

@@ -4,7 +4,7 @@ Knows not how a sink is reached."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -203,7 +203,7 @@ class Sinks:
 
     # ---- how far it has got
 
-    def cursor(self, name: str, head: int = LAST) -> int:
+    def cursor(self, name: str, head: Callable[[], int] = lambda: LAST) -> int:
         """The last event that was shipped to it, of a log that ends with `head`.
 
         Raises `Altered` where that cannot be believed, and `Disproved` where the log ends before.
@@ -213,17 +213,27 @@ class Sinks:
         except Altered as error:
             raise Altered(f"the cursor of sink {name} was altered: {error}; {_AGAIN}") from None
         cursor = self.get(name).start if found is None else found
-        if cursor > head:
+        # Asked for only now, as somebody may ship meanwhile.
+        if cursor > (end := head()):
             raise Disproved(
                 f"sink {name} has been shipped all up to event {cursor}, and the log ends with"
-                f" event {head}: it was cut off, or is an older copy; {_AGAIN}"
+                f" event {end}: it was cut off, or is an older copy; {_AGAIN}"
             )
         return cursor
 
-    def waited_for(self, name: str) -> int:
-        """The event up to which compaction takes it to have all; 0 where nobody knows."""
-        found = cursors.waited_for(self._home.cursors, name, self._host, sealed=True)
+    def waited_for(self, name: str, head: Callable[[], int]) -> int:
+        """The event up to which compaction takes it to have all of a log that ends with `head`; 0
+        where nobody knows."""
+        found = cursors.waited_for(self._home.cursors, name, self._host, head, sealed=True)
         return self.get(name).start if found is None else found
+
+    def spoiled(self) -> Iterator[str]:
+        """What is wrong with cursors that are of no sink: compaction waits for each, for ever."""
+        for name in sorted({*cursors.names(self._home.cursors, self._host)} - {*self.names()}):
+            try:
+                cursors.read(self._home.cursors, name, self._host)
+            except Altered as error:
+                yield str(error)
 
     def move(self, name: str, offset: int) -> None:
         """All up to `offset` has been shipped. Raises `OSError`."""
@@ -231,7 +241,7 @@ class Sinks:
         self._unlink(self._path(name, _LOST))
 
     def lag(self, log: FileLog, name: str, now: Instant) -> Lag:
-        cursor = self.waited_for(name)
+        cursor = self.waited_for(name, log.head)
         size, at = lines.left(log, cursor)
         return Lag(max(0, log.head() - cursor), instants.between_ms(at, now) if at else 0, size)
 

@@ -67,7 +67,7 @@ class Shipping:
     def _begin(self) -> tuple[int, QueuectlError | None]:
         """(the cursor, why it cannot be believed)."""
         try:
-            return self._sinks.cursor(self.sink.name, self._log.head()), None
+            return self._sinks.cursor(self.sink.name, self._log.head), None
         except (Altered, Disproved) as error:
             return 0, error
 

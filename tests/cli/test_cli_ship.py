@@ -11,6 +11,11 @@ import msgspec
 import pytest
 from programs import Answer, Shell, tree
 
+from queuectl import Queue
+from queuectl.cli.sinks import sink_document
+from queuectl.engines.file import cursors
+from queuectl.runtime.sinks import Sinks
+
 
 def refused(answer: Answer, code: int, *says: str) -> None:
     assert (answer.code, answer.out) == (code, "")
@@ -260,6 +265,44 @@ def test_compaction_waits_for_a_sink_of_which_the_cursor_was_altered(old: Shell)
     old.ok("ship", "add", "a", "--to", "jsonl:out")
     (old.data / "cursors" / "a").write_text(f"{before[-1]['offset']}\n")
     assert old.ok("log", "compact", "--json").json["rewritten"] == []
+
+
+def test_compaction_waits_for_a_sink_of_which_the_cursor_is_ahead_of_the_log(old: Shell) -> None:
+    last = everything(old)[-1]["offset"]
+    old.ok("ship", "add", "a", "--to", "jsonl:out")
+    with Queue(old.data) as queue:
+        Sinks(queue.home, queue.host).move("a", last + 1)
+    assert old.ok("log", "compact", "--json").json["rewritten"] == []
+    assert status(old, "a")["lag_events"] == last
+
+
+def test_who_looks_while_something_is_shipped_sees_no_log_that_was_cut_off(
+    one: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.ok("ship", "add", "a", "--to", "jsonl:out")
+    read = cursors.read
+    with Queue(one.data) as queue, Queue(one.data) as other:
+        sinks = Sinks(queue.home, queue.host)
+
+        def meanwhile(*given: Any, **named: Any) -> int | None:
+            other.enqueue("true")
+            sinks.move("a", other.log.head())
+            return read(*given, **named)
+
+        monkeypatch.setattr(cursors, "read", meanwhile)
+        document = sink_document(queue, sinks, "a")
+    assert (document["state"], document["error"]) == ("idle", None)
+    assert document["lag_events"] <= 1
+
+
+def test_a_cursor_of_others_that_cannot_be_read_is_told(one: Shell) -> None:
+    cursor = one.data / "cursors" / "theirs"
+    one.ok("ship", "add", "a", "--to", "jsonl:out")
+    for said, told in ((b"1\n", False), ("1\n".encode("utf-16"), True), (b"", True)):
+        cursor.write_bytes(said)
+        lines = [line for line in one.ok("doctor").lines if str(cursor) in line]
+        assert bool(lines) is told
+        assert all("compaction takes nothing out" in line for line in lines)
 
 
 def test_what_was_removed_is_gone_and_what_it_shipped_is_not(one: Shell) -> None:

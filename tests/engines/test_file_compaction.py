@@ -687,3 +687,6 @@ def test_no_cursors_and_cursors_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a").unlink()
     (tmp_path / "a").mkdir()
     assert cursors.least(str(tmp_path), Untroubled()) == 0
+    (tmp_path / "a").rmdir()
+    os.mkfifo(tmp_path / "a")
+    assert cursors.least(str(tmp_path), Untroubled()) == 0

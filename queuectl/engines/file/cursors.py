@@ -8,36 +8,53 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from queuectl.engines.file.shelf import MAKING, put
 from queuectl.errors import Altered
+from queuectl.events.log import LAST
 from queuectl.host import Host
 
 _DIGITS_MAX = 20
 _BYTES_MAX = _DIGITS_MAX + len(" 00000000\n")
 
 
+def names(directory: str, host: Host) -> list[str]:
+    """All there are, but for what is still being written."""
+    return [name for name in host.names(directory) if not name.startswith(MAKING)]
+
+
 def least(
-    directory: str, host: Host, lost: Container[str] = (), sealed: Container[str] = ()
+    directory: str,
+    host: Host,
+    head: Callable[[], int] = lambda: LAST,
+    lost: Container[str] = (),
+    sealed: Container[str] = (),
 ) -> int | None:
-    """The offset up to which everybody has read; None where nobody reads. Those named in `lost` are
-    not waited for; those in `sealed` are to be as `move` has written them."""
-    # What is still being written does not count, nor does what has gone since it was listed.
-    names = [
-        name for name in host.names(directory) if not name.startswith(MAKING) and name not in lost
+    """The offset up to which everybody has read of a log that ends with `head`; None where nobody
+    reads. Those named in `lost` are not waited for; those in `sealed` are to be as `move` has
+    written them."""
+    found = [
+        waited_for(directory, name, host, head, sealed=name in sealed)
+        for name in names(directory, host)
+        if name not in lost
     ]
-    found = [waited_for(directory, name, host, sealed=name in sealed) for name in names]
+    # What has gone since it was listed does not count.
     return min((offset for offset in found if offset is not None), default=None)
 
 
-def waited_for(directory: str, name: str, host: Host, *, sealed: bool) -> int | None:
+def waited_for(
+    directory: str, name: str, host: Host, head: Callable[[], int], *, sealed: bool
+) -> int | None:
     """The offset of one cursor as compaction sees it: one that cannot be believed has read nothing,
-    so that what it needs does not go. None where there is none."""
+    so that what it needs does not go; nor has one that `move` has written of a log that went
+    further than this one. None where there is none."""
     try:
-        return read(directory, name, host, sealed=sealed)
+        offset = read(directory, name, host, sealed=sealed)
     except Altered:
         return 0
+    # Asked for the end of the log only now: it may have been moved a moment ago.
+    return 0 if sealed and offset is not None and offset > head() else offset
 
 
 def read(directory: str, name: str, host: Host, *, sealed: bool = False) -> int | None:
@@ -48,7 +65,8 @@ def read(directory: str, name: str, host: Host, *, sealed: bool = False) -> int 
     """
     path = os.path.join(directory, name)
     try:
-        fd = host.open(path, os.O_RDONLY)
+        # Of a pipe, nobody waits for what it says.
+        fd = host.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             data = host.read_at(fd, _BYTES_MAX + 1, 0)
         finally:
