@@ -63,6 +63,7 @@ def _findings(app: App) -> Iterator[Finding]:
         yield _locks(queue)
         yield from _workers(queue)
         yield from _sinks(queue)
+        yield from _cursors(queue)
 
 
 def _space(queue: Any) -> Finding:
@@ -142,10 +143,7 @@ def _sinks(queue: Any) -> Iterator[Finding]:
 
     sinks = Sinks(queue.home, queue.host)
     names = sinks.names()
-    warnings = [
-        f"{error}: until its owner writes it anew, or it is deleted, compaction takes nothing out"
-        for error in sinks.spoiled()
-    ]
+    warnings = []
     for name in names:
         document = sink_document(queue, sinks, name)
         if document["lost"]:
@@ -158,6 +156,20 @@ def _sinks(queue: Any) -> Iterator[Finding]:
     if names and not warnings:
         yield Finding("ok", "sinks", f"nothing hinders shipping to {counted(len(names), 'sink')}")
     yield from (Finding("warn", "sinks", text) for text in warnings)
+
+
+def _cursors(queue: Any) -> Iterator[Finding]:
+    """Who else holds compaction up: it may be somebody who has gone."""
+    from queuectl.runtime.sinks import Sinks
+
+    head = queue.log.head()
+    for name, offset, error in Sinks(queue.home, queue.host).others():
+        if error:
+            text = f"{error}: until it is written anew, or deleted, compaction takes nothing out"
+            yield Finding("warn", "cursors", text)
+        elif offset is not None and offset < head:
+            text = f"compaction waits for {name}, which is no sink, at event {offset} of {head}"
+            yield Finding("ok", "cursors", text)
 
 
 def _unserved(queue: Any, alive: list[Any]) -> list[str]:

@@ -227,13 +227,14 @@ class Sinks:
         found = cursors.waited_for(self._home.cursors, name, self._host, head, sealed=True)
         return self.get(name).start if found is None else found
 
-    def spoiled(self) -> Iterator[str]:
-        """What is wrong with cursors that are of no sink: compaction waits for each, for ever."""
+    def others(self) -> Iterator[tuple[str, int | None, str]]:
+        """(name, offset, what is wrong with it) of each cursor that is of no sink: compaction waits
+        for them, too."""
         for name in sorted({*cursors.names(self._home.cursors, self._host)} - {*self.names()}):
             try:
-                cursors.read(self._home.cursors, name, self._host)
+                yield name, cursors.read(self._home.cursors, name, self._host), ""
             except Altered as error:
-                yield str(error)
+                yield name, None, str(error)
 
     def move(self, name: str, offset: int) -> None:
         """All up to `offset` has been shipped. Raises `OSError`."""

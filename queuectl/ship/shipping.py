@@ -92,7 +92,12 @@ class Shipping:
     def close(self) -> None:
         self.break_off()
         self._log.close()
-        self._host.close(self._lock)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            self._host.close(lock)
 
     def break_off(self) -> None:
         """Let go of the sink, even if it is just being sent to: for any thread."""
@@ -156,6 +161,8 @@ class Shipping:
         self.error = error
         self.break_off()
         self._tell(Condition(error=str(error), at=self._now(), failures=1, stopped=True), "")
+        # Others may be shipped to for long yet, and this one is to be seen to.
+        self._let_go()
 
     def _fail(self, error: Exception) -> None:
         """Send the same shipment again later, through another outlet: nobody knows what became of

@@ -161,6 +161,23 @@ def test_what_will_never_be_taken_stops_it(
     assert shipping.cursor == 6
 
 
+def test_one_that_is_stopped_can_be_seen_to_while_others_are_shipped_to(
+    site: Site, receiver: Receiver, begin: Callable[[], Shipping]
+) -> None:
+    site.append(4)
+    shipping = begin()
+    receiver.answers = [Refused("no such field")]
+    shipping.turn()
+    assert not site.sinks.is_served("a")
+    site.sinks.reset("a", 2)
+    again = begin()
+    shipping.close()
+    assert site.sinks.is_served("a"), "by who began since"
+    again.turn()
+    again.close()
+    assert receiver.got == [(1, 4), (3, 4)]
+
+
 def test_whoever_wants_it_done_once_hears_that_it_cannot_be_done(
     site: Site, receiver: Receiver, begin: Callable[[], Shipping]
 ) -> None:
