@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -40,6 +40,7 @@ def create_app(served: Served, live: Live, rules: Rules) -> Starlette:
         exception_handlers={
             QueuectlError: problems.of_error,
             HTTPException: problems.of_http,
+            ClientDisconnect: problems.of_silence,
             Exception: problems.of_defect,
         },
     )

@@ -79,6 +79,11 @@ async def of_http(request: Request, error: Exception) -> Response:
     return response
 
 
+async def of_silence(request: Request, error: Exception) -> Response:
+    """Of what was said to come, a part did not; they may be gone who were to send it."""
+    return problem(request, HTTPStatus.REQUEST_TIMEOUT, "the rest of what was sent did not come")
+
+
 async def of_defect(request: Request, error: Exception) -> Response:
     """One that nobody has thought of; what it says is for the log of the server alone."""
     return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "this is a defect of queuectl")

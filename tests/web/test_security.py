@@ -445,8 +445,15 @@ def test_who_does_not_send_what_they_said_is_given_up(shell: Shell) -> None:
     made = token(shell, "boss", "admin")
     request = f"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {made}\r\n"
     request += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-    web.raw(request.encode())
+    assert web.raw(request.encode()).startswith(b"HTTP/1.1 408 ")
     assert shell.ok("status", "--json").json["head"] == 0
+    stranger = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\ntoken="
+    assert web.raw(stranger.encode()).startswith(b"HTTP/1.1 408 ")
+    for begun in (request, stranger):
+        with socket.create_connection(("127.0.0.1", web.port)) as plug:
+            plug.sendall(begun.encode())
+    assert web.stop() == 0
+    assert web.running.err.count("\n") == 1, "nothing but where it serves"
 
 
 def test_who_never_reads_is_given_up_and_holds_nobody_up(shell: Shell) -> None:
