@@ -13,22 +13,22 @@ def opened(file: str) -> BinaryIO:
     try:
         return open(file, "rb")
     except OSError as error:
-        raise _meant(error, file) from None
+        raise meant(error, file) from None
 
 
 def content(file: str) -> bytes:
     """All of it. Raises what `opened` does."""
-    name = "standard input" if file == "-" else file
     try:
         if file == "-":
             return sys.stdin.buffer.read()
         with opened(file) as stream:
             return stream.read()
     except OSError as error:
-        raise _meant(error, name) from None
+        raise meant(error, file) from None
 
 
-def _meant(error: OSError, file: str) -> QueuectlError:
+def meant(error: OSError, file: str) -> QueuectlError:
+    """What to tell where a file could not be opened or read."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NotFound(f"there is no file {file}")
-    return Invalid(f"{file}: {error.strerror}")
+    return Invalid(f"{'standard input' if file == '-' else file}: {error.strerror}")

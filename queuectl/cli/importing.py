@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from queuectl.cli.files import opened
+from queuectl.cli.files import meant, opened
 from queuectl.cli.parameters import pass_app
 from queuectl.cli.progress import Progress
 from queuectl.cli.root import App
@@ -45,7 +45,10 @@ def import_queue(app: App, file: str) -> None:
 
             def readline(limit: int) -> bytes:
                 nonlocal done
-                line = stream.readline(limit)
+                try:
+                    line = stream.readline(limit)
+                except OSError as error:
+                    raise meant(error, file) from None
                 done += len(line)
                 progress(done, max(total, done))
                 return line

@@ -177,6 +177,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("""enqueue --max-retries 1 {"command":"x","max_attempts":2}""", 2, "max_retries"),
     ("enqueue -f missing", 3, "there is no file missing"),
     ("enqueue -f .", 2, "directory"),
+    ("--data other import /proc/self/mem", 2, "/proc/self/mem: Input/output error"),
     ("--data other import missing", 3, "there is no file missing"),
     ("log verify --anchor missing", 3, "--anchor missing: there is no such file"),
     ("enqueue -f broken", 2, "broken, line 2: invalid JSON"),
