@@ -12,7 +12,7 @@ from queuectl import instants
 from queuectl.cli.documents import emit
 from queuectl.cli.parameters import json_option, pass_app
 from queuectl.cli.root import App
-from queuectl.errors import QueuectlError
+from queuectl.errors import Altered, Newer, NotFound, QueuectlError
 from queuectl.quantities import format_size
 from queuectl.telling.words import counted, printable, seconds
 
@@ -145,7 +145,11 @@ def _sinks(queue: Any) -> Iterator[Finding]:
     names = sinks.names()
     warnings = []
     for name in names:
-        document = sink_document(queue, sinks, name)
+        try:
+            document = sink_document(queue, sinks, name)
+        except (Altered, Newer, NotFound) as error:
+            warnings.append(str(error))
+            continue
         if document["lost"]:
             warnings.append(f"sink {name}: {LOST}")
         if document["error"]:

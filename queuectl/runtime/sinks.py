@@ -112,19 +112,27 @@ class Sinks:
         return self._with(_DEFINITION)
 
     def get(self, name: str) -> Sink:
-        """Raises `NotFound`, and `Newer` for a definition that this program does not understand."""
+        """Raises `NotFound`, `Newer` for a definition that this program does not understand, and
+        `Altered` for that of another sink."""
         data = self._read(name, _DEFINITION)
         if data is None:
             hint = did_you_mean(name, self.names()) or "; queuectl ship list shows those there are"
             raise NotFound(f"there is no sink {name}{hint}")
+        path = self._path(name, _DEFINITION)
         try:
-            return msgspec.json.decode(data, type=Sink)
+            sink = msgspec.json.decode(data, type=Sink)
         except msgspec.MsgspecError as error:
-            path = self._path(name, _DEFINITION)
             raise Newer(
                 f"the definition of sink {name} cannot be understood ({error}): use a newer"
                 f" queuectl, or delete {path} and add it again"
             ) from None
+        if sink.name != name:
+            # It would be shipped to in the place of that one, whose cursor would be moved.
+            raise Altered(
+                f"{path} is the definition of sink {sink.name}: give it back that name,"
+                f" or delete it and add {name} with queuectl ship add"
+            )
+        return sink
 
     def add(self, sink: Sink) -> None:
         """Define a sink; compaction waits for it from now on. Raises `Rejected` where there is one
@@ -272,7 +280,7 @@ class Sinks:
         for name in {*self.names()} - {*self.lost()}:
             try:
                 sink = self.get(name)
-            except (Newer, NotFound):  # nobody knows how far it may lag
+            except (Altered, Newer, NotFound):  # nobody knows how far it may lag
                 continue
             if not (sink.max_lag_ms or sink.max_held_bytes):
                 continue

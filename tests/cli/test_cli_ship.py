@@ -260,6 +260,20 @@ def test_a_log_that_ends_before_its_cursor_is_not_shipped(one: Shell) -> None:
     assert [event["offset"] for event in shipped(one.directory / "out")] == [1, 2]
 
 
+def test_a_definition_under_another_name_is_not_taken_for_that_of_two(one: Shell) -> None:
+    one.ok("ship", "add", "a", "--to", "jsonl:out")
+    sinks = one.data / "sinks"
+    shutil.copy(sinks / "a.json", sinks / "b.json")
+    says = f"{sinks / 'b.json'} is the definition of sink a"
+    refused(one("ship", "run", "--once"), 7, says, "queuectl ship add")
+    assert not (one.directory / "out").exists()
+    one.ok("ship", "run", "--once", "a")
+    (sinks / "c.json").write_text("{")
+    lines = [line for line in one.ok("doctor").lines if "sinks:" in line]
+    assert len(lines) == 2 and says in lines[0]
+    assert "the definition of sink c cannot be understood" in lines[1]
+
+
 def test_compaction_waits_for_a_sink_of_which_the_cursor_was_altered(old: Shell) -> None:
     before = everything(old)
     old.ok("ship", "add", "a", "--to", "jsonl:out")
