@@ -141,9 +141,13 @@ class Guard:
             return _unknown(
                 asked, "say who you are: by a token, or the link that queuectl web prints"
             )
-        role = VIEWER if is_safe else SUBMITTER
-        if not visitor.may(role):
-            return problem(asked, HTTPStatus.FORBIDDEN, visitor.lacks(role))
+        if not is_safe and not visitor.may(SUBMITTER):
+            detail = (
+                "nobody can change anything here: this server was started with --read-only"
+                if self._rules.read_only
+                else f"you are {visitor.role}, and may only look: use a token with another role"
+            )
+            return problem(asked, HTTPStatus.FORBIDDEN, detail)
         return None
 
     def _visitor(self, asked: HTTPConnection, is_safe: bool) -> Visitor | None:

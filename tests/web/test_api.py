@@ -110,7 +110,7 @@ def test_only_json_is_understood(shared: Web) -> None:
         ("/jobs?since=yesterday", "since: "),
         ("/jobs?at=never", "at: "),
         ("/jobs?at=99999", "has not happened yet"),
-        ("/jobs/good/why?x=1", "there is no parameter 'x'"),
+        ("/jobs/good/why?x=1", "there is no parameter 'x' here: it takes at"),
         ("/events?type=job.deed", "did you mean 'job.dead'?"),
         ("/jobs/good/output?attempt=1&token=3", "give one of them"),
     ],
@@ -285,7 +285,9 @@ def test_many_are_changed_as_they_were_counted(web: Web) -> None:
     assert would == ["d0", "d1", "d2"]
     assert web.get("/status")["jobs"]["dead"] == 3
     fewer = web.ask("POST", "/api/v1/jobs/requeue", {"all": True, "expect": 2})
-    assert (fewer.status, "look again" in fewer.detail) == (409, True)
+    assert (fewer.status, fewer.detail) == (409, "it is 3 jobs now, and not 2: look again")
+    other = web.ask("POST", "/api/v1/jobs/requeue", {"ids": ["d0"], "expect": 2})
+    assert other.detail == "it is 1 job now, and not 2: look again"
     done = web.post("/jobs/requeue", {"tags": ["x"], "expect": 3, "reason": "mended"})
     assert done == {"changed": would, "refused": [], "would": []}
     some = web.post("/jobs/cancel", {"ids": ["d0", "d1"]})

@@ -47,7 +47,7 @@ CASES: dict[str, tuple[int, str, dict[str, Any]]] = {
     "an old cookie": (401, "say who you are", {"method": "POST", "path": "/jobs", "sends": True}),
     "a role that may not": (
         403,
-        "for the role submitter or above, and you are viewer",
+        "you are viewer, and may only look",
         {"method": "POST", "path": "/jobs", "by": "viewer", "sends": True},
     ),
     "too long a URL": (414, "too long", {"path": "/?q=" + "x" * 9000}),

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from queuectl.bulk import CANCEL, PURGE, REQUEUE, RETRY, Choice, Verb, chosen, each
 from queuectl.errors import Invalid, Rejected
 from queuectl.jobqueue import Queue
+from queuectl.telling.words import counted
 from queuectl.web.access import OPERATOR
 from queuectl.web.answers import answer
 from queuectl.web.api import schemas
@@ -78,7 +79,8 @@ def _many(verb: Verb) -> Act:
         def change(queue: Queue) -> dict[str, Any]:
             ids = chosen(queue, verb, choice)
             if body.expect is not None and body.expect != len(ids):
-                raise Rejected(f"it is {len(ids)} jobs now, and not {body.expect}: look again")
+                found = counted(len(ids), "job")
+                raise Rejected(f"it is {found} now, and not {body.expect}: look again")
             if body.dry_run or not ids:
                 return {"changed": [], "refused": [], "would": ids}
             outcomes = list(each(queue, verb, ids, body.reason))

@@ -114,8 +114,8 @@ def _query(request: Request, kind: type[Q]) -> Q:
     given: dict[str, Any] = {}
     for name in request.query_params:
         if name not in fields:
-            hint = did_you_mean(name, fields) or f": there are {', '.join(fields) or 'none'}"
-            raise Invalid(f"there is no parameter {name!r:.60}{hint}")
+            hint = did_you_mean(name, fields) or f": it takes {', '.join(fields) or 'none'}"
+            raise Invalid(f"there is no parameter {name!r:.60} here{hint}")
         values = request.query_params.getlist(name)
         if is_list(fields[name]):
             given[name] = values
