@@ -17,6 +17,7 @@ from queuectl.quantities import format_duration
 from queuectl.telling.words import printable
 
 _LINK_MS = 600_000
+_HERE = ("localhost", "127.0.0.1", "::1")
 _ROLES = ("viewer", "submitter", "operator", "admin")
 
 
@@ -102,7 +103,7 @@ def serve(
     served = Served(app.data)
     try:
         tokens = Tokens(served.home, served.host)
-        shown = names[0] if names else "localhost" if is_local else host
+        shown = (*names, *_own_names(host))[0]
         url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
         tokens.serve_at(url)
         allowed = frozenset(name.lower().rstrip(".") for name in (*names, *_own_names(host)))
@@ -112,6 +113,8 @@ def serve(
         application = create_app(served, live, rules)
         click.echo(link)
         app.say(f"serving {printable(served.home.root)}; Ctrl-C ends it")
+        if _is(host, "is_unspecified") and not names:
+            app.say("other machines reach it only by names that --allow-host gives it")
         if opens:
             webbrowser.open(link)
         serve(application, live, bound)
@@ -132,15 +135,23 @@ def _library() -> None:
         ) from None
 
 
-def _is_loopback(host: str) -> bool:
+def _is(host: str, kind: str) -> bool:
+    """Whether it is an address of a kind, as `ipaddress` names them."""
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        return bool(getattr(ip_address(host), kind))
     except ValueError:
         return False
 
 
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or _is(host, "is_loopback")
+
+
 def _own_names(host: str) -> tuple[str, ...]:
-    return (host, "localhost", "127.0.0.1", "::1") if _is_loopback(host) else (host,)
+    """What it is reached by without further names, the best first."""
+    if host in _HERE or _is(host, "is_unspecified"):
+        return (*_HERE, host)
+    return (host,)
 
 
 @web.command(

@@ -273,6 +273,21 @@ def test_further_names_can_be_allowed(shell: Shell) -> None:
     assert web.running.out.startswith("http://Queue.example.org:")
 
 
+def test_the_link_leads_to_the_address_that_is_served(shell: Shell) -> None:
+    assert Web(shell, "--host", "127.0.0.2").running.out.startswith("http://127.0.0.2:")
+
+
+@pytest.mark.parametrize("names", [(), ("queue.example.org",)])
+def test_at_every_address_this_machine_reaches_it_and_others_by_the_names_allowed(
+    shell: Shell, names: tuple[str, ...]
+) -> None:
+    web = Web(shell, "--host", "0.0.0.0", *(f"--allow-host={name}" for name in names))
+    assert web.running.out.startswith(f"http://{(*names, 'localhost')[0]}:")
+    assert web.ask("GET", "/healthz", Host=f"localhost:{web.port}").status == 200
+    assert web.ask("GET", "/healthz", Host="queue.example.org").status == (200 if names else 421)
+    assert ("--allow-host" in web.running.err) == (not names)
+
+
 FOREIGN: list[dict[str, str]] = [
     {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "cors"},
     {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "cors"},
