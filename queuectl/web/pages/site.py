@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -29,6 +30,7 @@ _FORM_BYTES_MAX = 1 << 20
 _FRESH_S = 0.5
 """A part that is no older will do for others who have heard of no later event."""
 _PARTS_MAX = 256
+_OF_ITS_MOMENT = ("at", "before", "done", "count", "shown")
 
 
 class Asked(NamedTuple):
@@ -132,7 +134,7 @@ class Site:
         offset = found["frame"]["offset"]
         if at is not None:
             if at != str(offset):
-                return RedirectResponse(_path_at(request, offset), HTTPStatus.SEE_OTHER)
+                return RedirectResponse(_here(request, offset), HTTPStatus.SEE_OTHER)
             damage = await self._served.damage()
             if damage is not None:
                 found["frame"]["damage"] = told(damage)
@@ -164,6 +166,8 @@ class Site:
         return self._templates.get_template(template).render(
             **found,
             link=link,
+            here=partial(_here, request),
+            asked_for=_asked_for(request),
             query=request.query_params,
             path=request.url.path,
             signed_in=cookie_name(request) in request.cookies,
@@ -229,9 +233,18 @@ def _visitor(request: Request) -> Visitor:
     return found
 
 
-def _path_at(request: Request, offset: int) -> str:
-    query = [(key, value) for key, value in request.query_params.multi_items() if key != "at"]
-    return f"{request.url.path}?{urlencode([*query, ('at', str(offset))])}"
+def _asked_for(request: Request) -> list[tuple[str, str]]:
+    """What goes along to another moment: neither a page of a list nor what has just been done."""
+    query = request.query_params.multi_items()
+    return [(key, value) for key, value in query if value and key not in _OF_ITS_MOMENT]
+
+
+def _here(request: Request, offset: int | None = None) -> str:
+    """The same page at another moment, or now."""
+    query = _asked_for(request)
+    if offset is not None:
+        query.append(("at", str(offset)))
+    return f"{request.url.path}?{urlencode(query)}" if query else request.url.path
 
 
 async def _fields(request: Request) -> list[tuple[str, str]]:

@@ -319,6 +319,28 @@ def test_the_whole_dashboard_is_shown_as_of_a_past_moment(serve: Serve, look: Lo
     expect(page.get_by_text("This is the past")).to_have_count(0)
 
 
+@pytest.mark.parametrize("scripted", [True, False])
+def test_what_was_searched_for_stays_on_the_way_through_time(
+    serve: Serve, look: Look, scripted: bool
+) -> None:
+    server = serve()
+    site = server.site
+    for n in range(3):
+        site.add(f"echo {n}")
+    site.drain()
+    page = look(server, "/jobs?state=pending&q=echo", java_script_enabled=scripted)
+    page.get_by_label("One event earlier").click()
+    page.wait_for_url("**/jobs?state=pending&q=echo&at=*")
+    page.get_by_label("One event earlier").click()
+    page.get_by_label("One event later").click()
+    page.wait_for_url("**/jobs?state=pending&q=echo&at=*")
+    page.get_by_label("A moment").fill("2")
+    page.get_by_role("button", name="Look").click()
+    page.wait_for_url("**/jobs?state=pending&q=echo&at=2")
+    page.get_by_role("link", name="Back to now").click()
+    page.wait_for_url("**/jobs?state=pending&q=echo")
+
+
 # ---- what jobs print, and who looks
 
 
