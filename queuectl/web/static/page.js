@@ -16,6 +16,7 @@ const OUTPUT_CHARACTERS_MAX = 1 << 20;
 const element = (id) => document.getElementById(id);
 const frame = () => element("frame").dataset;
 const isPast = () => frame().past === "1";
+const follows = () => element("main").dataset.follow !== "none";
 
 let heard = Number(frame().offset);
 let shown = heard;
@@ -188,7 +189,7 @@ function append(place, text) {
 // ---- all of it
 
 function setUp() {
-  element("live").hidden = isPast();
+  element("live").hidden = isPast() || !follows();
   const slider = document.querySelector("#travel input[type=range]");
   if (slider && slider !== document.activeElement) slider.value = slider.getAttribute("value");
   for (const place of document.querySelectorAll("[data-prints='1']:not([data-followed])")) follow(place);
@@ -200,7 +201,7 @@ if (address() !== location.pathname + location.search) history.replaceState(null
 element("pause").addEventListener("click", pause);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 setInterval(() => {
-  if (performance.now() - looked > IDLE_MS && element("main").dataset.follow !== "none") refresh();
+  if (performance.now() - looked > IDLE_MS && follows()) refresh();
 }, IDLE_MS / 3);
 setUp();
 connect();

@@ -80,6 +80,16 @@ def test_a_page_that_is_paused_stands_still_and_then_catches_up(serve: Serve, lo
     assert _stayed(page)
 
 
+def test_only_a_page_that_follows_says_that_it_is_live(serve: Serve, look: Look) -> None:
+    server = serve()
+    page = look(server, "/jobs")
+    expect(page.locator("#pulse")).to_have_text("live")
+    for path in ("/diff?from=0", "/settings", "/?at=1"):
+        page.goto(server.url + path)
+        expect(page.locator("html.scripted")).to_have_count(1)
+        expect(page.locator("#live")).to_be_hidden()
+
+
 def test_what_is_being_typed_stays_while_the_page_changes(serve: Serve, look: Look) -> None:
     server = serve()
     page = look(server, "/jobs")
