@@ -31,6 +31,22 @@ PAGES = (
     *("/settings", "/events", "/diff?from=1", "/?at=3", "/jobs?at=3", "/jobs/missing", "/nothing"),
 )
 
+BROKEN_WORDS = """() => [...document.querySelectorAll("td, th")].flatMap((cell) => {
+  const broken = [];
+  const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    for (const word of texts.currentNode.data.matchAll(/\\S+/g)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map((part) => Math.round(part.top)));
+      if (lines.size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+})"""
+"""Words in tables that go on in the next line."""
+
 
 def _stays(page: Page) -> None:
     """Mark the page, so that a reload would be noticed."""
@@ -438,6 +454,7 @@ def test_no_page_is_wider_than_the_screen(busy: Any, look: Look, width: int) -> 
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         used = page.evaluate("document.querySelector('main').getBoundingClientRect().width")
         assert used >= 0.9 * width, path
+        assert page.evaluate(BROKEN_WORDS) == [], path
 
 
 def test_the_keyboard_reaches_the_content_first(busy: Any, look: Look) -> None:
