@@ -20,8 +20,8 @@ from queuectl.telling.words import printable
     epilog="""\b
 Examples:
   queuectl export --to backup.jsonl --show-env
-  queuectl import backup.jsonl
-  ssh host queuectl export --to - --format jsonl | queuectl --data copy import -""",
+  queuectl import backup.jsonl                           where no queue is yet
+  ssh host queuectl export --to - --format jsonl --show-env | queuectl --data copy import -""",
 )
 @click.argument("file", metavar="FILE|-")
 @pass_app
