@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from queuectl.cli import completion
 from queuectl.cli.documents import emit
 from queuectl.cli.moments import TIME
 from queuectl.cli.parameters import DURATION, json_option, pass_app
@@ -33,7 +34,12 @@ Examples:
   queuectl report failures --json | jq '.reports[0].rows[0]'
   queuectl report --since 30d --to month.svg"""
 )
-@click.argument("name", metavar="[NAME]", required=False)
+@click.argument(
+    "name",
+    metavar="[NAME]",
+    required=False,
+    shell_complete=lambda _context, _parameter, begun: completion.items(REPORTS, begun),
+)
 @click.option(
     "--since", type=TIME, help="From then on: a time, or how long ago; else from the first event."
 )

@@ -138,17 +138,6 @@ def test_short_ways_mean_the_long_ones(played: Shell, alias: str, name: str) -> 
         assert played.ok(*alias.split()) == played.ok(*name.split())
 
 
-def test_completion_knows_commands_and_states(shell: Shell) -> None:
-    answer = shell.program(
-        _QUEUECTL_COMPLETE="bash_complete", COMP_WORDS="queuectl sta", COMP_CWORD="1"
-    )
-    assert {line.partition(",")[2] for line in answer.lines} == {"status", "stats"}
-    answer = shell.program(
-        _QUEUECTL_COMPLETE="bash_complete", COMP_WORDS="queuectl list -s c", COMP_CWORD="3"
-    )
-    assert {line.partition(",")[2] for line in answer.lines} == {"completed", "cancelled"}
-
-
 def offered(shell: Shell, line: str, **env: str) -> list[str]:
     """What Tab offers at the end of a command line."""
     words = line.split(" ")
@@ -160,6 +149,12 @@ def offered(shell: Shell, line: str, **env: str) -> list[str]:
     )
     assert (answer.code, answer.err) == (0, "")
     return [line.partition(",")[2] for line in answer.lines if line]
+
+
+def test_completion_knows_commands_states_and_reports(shell: Shell) -> None:
+    assert set(offered(shell, "queuectl sta")) == {"status", "stats"}
+    assert set(offered(shell, "queuectl list -s c")) == {"completed", "cancelled"}
+    assert offered(shell, "queuectl report w") == ["waits"]
 
 
 def test_completion_knows_jobs_queues_and_settings(shell: Shell) -> None:
