@@ -22,6 +22,7 @@ from queuectl.engines.file import FileLog
 from queuectl.engines.file import mark as marks
 from queuectl.events import vocabulary as v
 from queuectl.events.log import Batch
+from queuectl.home import Home
 from queuectl.runtime.proving import prove
 
 from . import worked_example
@@ -75,7 +76,11 @@ def _anchors(page: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, ROOT / "README.md", ROOT / "data/README.md"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
 def test_links_resolve(page: Path) -> None:
     for link in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
         if link.startswith(("http://", "https://", "mailto:")):
@@ -92,6 +97,13 @@ def test_every_page_can_be_found() -> None:
     for page in PAGES:
         name = str(page.relative_to(DOCS))
         assert name == "README.md" or f"({name})" in index, f"docs/README.md does not name {name}"
+
+
+def test_the_readme_has_every_folder_of_a_queue(tmp_path: Path) -> None:
+    home = Home(str(tmp_path))
+    folders = {Path(path).name for path in vars(home).values() if Path(path).parent == tmp_path}
+    rows = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What lies in `data/`")[2]
+    assert folders == set(re.findall(r"`(\w+)/`", rows.partition("\n\n## ")[0])) - {"data"}
 
 
 # ---- the format
