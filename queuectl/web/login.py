@@ -56,10 +56,7 @@ class Login:
         visitor = self._tokens.take(request.path_params["link"])
         if visitor is None:
             return page("Sign in", f"<p>{_GONE}</p>{_FORM}", HTTPStatus.FORBIDDEN)
-        # No redirect: a browser that came from elsewhere would not send the cookie along.
-        answer = page("Signed in", '<p><a href="/">Go on</a></p>', refresh="/")
-        self._let_in(request, answer, visitor)
-        return answer
+        return self._let_in(request, visitor)
 
     async def _by_token(self, request: Request) -> Response:
         body = b""
@@ -72,19 +69,21 @@ class Login:
         visitor = self._tokens.find(fields.get("token", [""])[0].strip())
         if visitor is None:
             return page("Sign in", f"<p>This token is not known.</p>{_FORM}", HTTPStatus.FORBIDDEN)
-        answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        self._let_in(request, answer, visitor)
-        return answer
+        return self._let_in(request, visitor)
 
-    def _let_in(self, request: Request, answer: Response, visitor: Visitor) -> None:
+    def _let_in(self, request: Request, visitor: Visitor) -> Response:
+        answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         answer.set_cookie(
             cookie_name(request),
             self._sessions.begin(visitor),
             httponly=True,
-            samesite="strict",
+            # It comes along where somebody follows a link of another site, which is to look, and
+            # with nothing else that such a site makes a browser do.
+            samesite="lax",
             # Told by whoever takes care of TLS before us; a lie would only hurt who tells it.
             secure=request.headers.get("x-forwarded-proto") == "https",
         )
+        return answer
 
     def _leave(self, request: Request) -> Response:
         name = cookie_name(request)
@@ -92,5 +91,5 @@ class Login:
             return problem(request, HTTPStatus.UNAUTHORIZED, "you were not signed in")
         self._sessions.end(request.cookies[name])
         answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
-        answer.delete_cookie(name, httponly=True, samesite="strict")
+        answer.delete_cookie(name, httponly=True, samesite="lax")
         return answer

@@ -112,7 +112,7 @@ class Web:
     def sign_in(self, link: str | None = None) -> str:
         """The cookie that a link gives, as a browser sends it."""
         reply = self.ask("GET", link or self.link, token="")
-        assert reply.status == 200, reply
+        assert (reply.status, reply.headers["location"]) == (303, "/"), reply
         return reply.headers["set-cookie"].partition(";")[0]
 
     def stop(self) -> int:

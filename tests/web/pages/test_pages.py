@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,31 @@ def test_a_viewer_is_offered_nothing_and_refused(serve: Serve, look: Look) -> No
     assert enqueued.spec.actor == "submitter@web"
 
 
+@contextmanager
+def another_site(html: str) -> Iterator[str]:
+    """The address of a page of somebody else; by another name, because ports alone make no other
+    site."""
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(html.encode())
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    other = HTTPServer(("127.0.0.1", 0), Other)
+    thread = threading.Thread(target=other.handle_request)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{other.server_port}/"
+    finally:
+        thread.join()
+        other.server_close()
+
+
 def test_another_site_cannot_make_a_browser_act(serve: Serve, look: Look) -> None:
     server = serve()
     page = look(server, "/jobs")
@@ -279,34 +305,26 @@ def test_another_site_cannot_make_a_browser_act(serve: Serve, look: Look) -> Non
         f'<form method="post" action="{server.url}/jobs"><input name="command" value="evil">'
         "</form><script>document.forms[0].submit()</script>"
     )
-
-    class Evil(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-            self.wfile.write(form.encode())
-
-        def log_message(self, *words: object) -> None:
-            pass
-
-    other = HTTPServer(("127.0.0.1", 0), Evil)
-    thread = threading.Thread(target=other.handle_request)
-    thread.start()
-    try:
-        with page.expect_response(server.url + "/jobs") as answer:
-            # By another name, because ports alone make no other site.
-            page.goto(f"http://127.0.0.1:{other.server_port}/")
-        assert answer.value.status == 403
-        expect(page.get_by_role("alert")).to_contain_text("asked for by a page of another site")
-        colour = "getComputedStyle(document.querySelector('.banner')).borderLeftWidth"
-        assert page.evaluate(colour) == "5px", "it has the style of all pages"
-        page.get_by_role("link", name="Overview").click()
-        expect(page.get_by_role("heading", name="Overview")).to_be_attached()
-    finally:
-        thread.join()
-        other.server_close()
+    with another_site(form) as other, page.expect_response(server.url + "/jobs") as answer:
+        page.goto(other)
+    assert answer.value.status == 403
+    expect(page.get_by_role("alert")).to_contain_text("asked for by a page of another site")
+    colour = "getComputedStyle(document.querySelector('.banner')).borderLeftWidth"
+    assert page.evaluate(colour) == "5px", "it has the style of all pages"
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_attached()
     assert server.site.count(v.JobEnqueued) == 1
+
+
+def test_a_link_that_somebody_was_given_leads_to_what_it_says(serve: Serve, look: Look) -> None:
+    server = serve()
+    page = look(server, "/")
+    # As in a chat, or in the story of a bug.
+    with another_site(f'<a href="{server.url}/jobs?at=1">look</a>') as other:
+        page.goto(other)
+    page.get_by_role("link", name="look").click()
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    assert page.url == server.url + "/jobs?at=1"
 
 
 # ---- time travel
