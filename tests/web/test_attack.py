@@ -250,6 +250,17 @@ def test_the_difference_from_before_the_first_event_is_all_that_happened(site: S
         assert site.ask("GET", f"/?at={start}")[0] == 400
 
 
+def test_the_latest_events_are_not_crowded_out_by_a_long_run(site: Site) -> None:
+    with Queue(site.place) as queue:
+        queue.enqueue("sleep 1h", id="long")
+        queue.turn([], worker="w", slots=[1])
+        for _ in range(20):
+            queue.turn([], worker="w", slots=[], renew=True)
+        assert queue.known.offset > 20
+    page = site.ask("GET", "/")[1]
+    assert b"job.enqueued" in page and b"lease.renewed" not in page
+
+
 def test_a_long_command_of_which_the_end_is_gone_says_so(site: Site) -> None:
     with Queue(site.place) as queue:
         for id in ("here", "purged"):

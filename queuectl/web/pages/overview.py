@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from queuectl import instants
 from queuectl.domain.job import DEAD, PROCESSING, WAITING
+from queuectl.events import vocabulary as v
 from queuectl.projections.attention import concerns
 from queuectl.projections.recent import MINUTES, Recent
 from queuectl.view import View
@@ -39,8 +41,14 @@ class Overview:
             "slots": sum(row["slots"] for row in workers),
             "busy": sum(len(row["jobs"]) for row in workers),
             "queues": _queues(view),
-            "events": [tell.event(event) for event in reversed(recent.events)][:_EVENTS],
+            "events": _latest(recent),
         }
+
+
+def _latest(recent: Recent) -> list[dict[str, Any]]:
+    """The last that happened; that a worker goes on with a job is no news."""
+    news = (event for event in reversed(recent.events) if not isinstance(event, v.LeaseRenewed))
+    return [tell.event(event) for event in itertools.islice(news, _EVENTS)]
 
 
 def _minutes(view: View) -> int:
