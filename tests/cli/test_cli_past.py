@@ -8,6 +8,9 @@ import pytest
 from playing import lose_an_end
 from programs import Shell, tree
 
+from queuectl import Queue
+from queuectl.projections import past
+
 AT = [
     "status",
     "list",
@@ -265,3 +268,25 @@ def test_diff_refuses_what_makes_no_sense(played: Shell) -> None:
         answer = played("diff", *words)
         assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
         assert why in answer.err
+
+
+def test_diff_says_nothing_over_damage(old: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though both moments are known: from snapshots, one before the damage and one behind it."""
+    monkeypatch.setattr(past, "_SPAN", 20)
+    with Queue(old.data) as queue:
+        queue.past.keep()
+    firsts = sorted(int(path.stem) for path in (old.data / "log").glob("*.jsonl"))
+    before, damaged, _, behind, *_ = firsts
+    moments = ("--from", str(before + 1), "--to", str(behind))
+    right = old.ok("diff", *moments, "--json").json
+    path = old.data / "log" / f"{damaged:020d}.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"job", b"jab", 1))
+    for at in moments[1::2]:
+        old.ok("status", "--at", at)
+    for words in ([], ["--json"]):
+        answer = old("diff", *moments, *words)
+        assert (answer.code, answer.out) == (7, "")
+        assert "the log is damaged" in answer.err
+    path.write_bytes(whole)
+    assert old.ok("diff", *moments, "--json").json == right
