@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from queuectl.telling.documents import percentiles, stats_document
 from queuectl.telling.moments import Named
 from queuectl.telling.words import number, seconds, shorten
 
+_SETTLE_EVERY = 1000
 _GROUPS: dict[str, Callable[[Job], str]] = {
     "queue": lambda job: job.queue,
     "command": lambda job: job.spec.command.split(None, 1)[0],
@@ -72,12 +74,32 @@ def _shown(name: str, value: Any) -> str:
     return seconds(value * 1000) if isinstance(value, float) else f"{value:,}"
 
 
+class _Group:
+    """Jobs that have something in common, in numbers: there may be millions of them."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.states: Counter[str] = Counter()
+        self.wait = Histogram()
+        self.run = Histogram()
+
+    def add(self, job: Job) -> None:
+        self.states[job.state] += 1
+        self.wait.add(job.wait_ms)
+        self.run.add(job.run_ms)
+        self.total += 1
+        if not self.total % _SETTLE_EVERY:
+            self.wait.settle()
+            self.run.settle()
+
+
 def _by_group(queue: Any, by: str, as_json: bool) -> None:
-    groups: dict[str, list[Job]] = {}
+    groups: defaultdict[str, _Group] = defaultdict(_Group)
+    name_of = _GROUPS[by]
     for job in queue.jobs():
         if job.started_at:
-            groups.setdefault(_GROUPS[by](job), []).append(job)
-    rows = [_group_document(by, name, jobs) for name, jobs in sorted(groups.items())]
+            groups[name_of(job)].add(job)
+    rows = [_group_document(by, name, groups[name]) for name in sorted(groups)]
     if as_json:
         emit(rows)
         return
@@ -97,19 +119,15 @@ def _by_group(queue: Any, by: str, as_json: bool) -> None:
     click.echo(columns(table, titles))
 
 
-def _group_document(by: str, name: str, jobs: list[Job]) -> dict[str, Any]:
-    wait, run = Histogram(), Histogram()
-    for job in jobs:
-        wait.add(job.wait_ms)
-        run.add(job.run_ms)
-    taken = percentiles(run)
+def _group_document(by: str, name: str, group: _Group) -> dict[str, Any]:
+    taken = percentiles(group.run)
     return {
         by: name,
-        "total_jobs": len(jobs),
-        "completed_jobs": sum(job.state == COMPLETED for job in jobs),
-        "dead_jobs": sum(job.state == DEAD for job in jobs),
-        "average_runtime": run.average_ms / 1000,
+        "total_jobs": group.total,
+        "completed_jobs": group.states[COMPLETED],
+        "dead_jobs": group.states[DEAD],
+        "average_runtime": group.run.average_ms / 1000,
         "max_runtime": taken["max"],
-        "wait_seconds": percentiles(wait),
+        "wait_seconds": percentiles(group.wait),
         "run_seconds": taken,
     }

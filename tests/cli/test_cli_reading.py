@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
+from hosts import Untroubled
 from programs import Shell, tree
+
+from queuectl import Queue
+from queuectl.domain import commands as c
+from queuectl.events import vocabulary as v
 
 JOB = """
     id command argv state attempts max_retries priority queue tags created_at updated_at run_at
@@ -202,6 +208,32 @@ def test_stats_by(played: Shell, by: str, names: list[str] | None) -> None:
     assert names is None or [row[by] for row in rows] == names
     assert all(set(row["run_seconds"]) == SHARES for row in rows)
     assert len(played.ok("stats", "--by", by).lines) == len(rows) + 1
+
+
+def test_stats_by_keeps_no_jobs_however_many_there_are(shell: Shell) -> None:
+    with Queue(shell.data, host=Untroubled()) as queue:
+        queue.enqueue_many([{"id": f"job{n}", "command": f"echo {n}"} for n in range(3000)])
+        ended = [
+            c.Finish(job=claim.job, token=claim.offset, now=queue.now(), exit_code=0, run_ms=9)
+            for claim in queue.turn([], worker="w", slots=range(1, 3001))
+            if isinstance(claim, v.JobClaimed)
+        ]
+        queue.turn(ended, worker="w", slots=[])
+        queue.keep_snapshot()
+
+    def peak(*words: str) -> int:
+        shell.ok(*words)
+        tracemalloc.start()
+        try:
+            shell.ok(*words)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    # That goes through all jobs, too, and keeps none.
+    assert peak("stats", "--by", "queue") < 2 * peak("list", "--tag", "none")
+    (row,) = shell.ok("stats", "--by", "queue", "--json").json
+    assert (row["total_jobs"], row["completed_jobs"], row["max_runtime"]) == (3000, 3000, 0.009)
 
 
 def test_queues(played: Shell) -> None:
