@@ -3,8 +3,10 @@ their checksums are verified beside it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from errno import EIO, errorcode
 from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
@@ -18,7 +20,7 @@ from queuectl.events import schema
 from queuectl.exports import dialects
 from queuectl.exports.dialects import HEADER
 from queuectl.exports.source import Source
-from queuectl.exports.target import Target, no_space
+from queuectl.exports.target import Target
 from queuectl.exports.views import EVENTS, View
 
 _THREADS_MIN = 2
@@ -74,7 +76,7 @@ def library() -> ModuleType:
 
 @contextmanager
 def _connected(path: str, target: Target) -> Iterator[Any]:
-    """A connection whose errors are told as ours."""
+    """A connection whose errors are told as ours, and as `OSError` those of the system."""
     duckdb = library()
     try:
         with duckdb.connect(path, config={"autoinstall_known_extensions": False}) as connection:
@@ -169,10 +171,13 @@ def run(connection: Any, work: Callable[[], _T], check: Callable[[], None] = _un
 
 def _meant(error: Exception, target: Target) -> Exception:
     text = str(error)
-    if "No space left" in text or "Disk quota exceeded" in text:
-        return no_space(target.directory)
     if "to ENUM(" in text:
         return Newer(
             "the log holds an event of a kind that this queuectl does not know: use a newer one"
         )
-    return QueuectlError(f"DuckDB could not write it: {text.splitlines()[0]}")
+    said = f"DuckDB could not write it: {text.splitlines()[0]}"
+    if isinstance(error, library().OperationalError):
+        # What the system said to it stands somewhere in its words.
+        code = next((code for code in errorcode if os.strerror(code) in text), 0)
+        return OSError(code or EIO, os.strerror(code) if code else said, target.directory)
+    return QueuectlError(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+import resource
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from killing import kill_without_end
 from programs import Shell
 from shipping_logs import Site, contents, expected, shipped
+from workers import eventually
 
 from queuectl.engines.file import FileLog
 from queuectl.errors import Invalid
@@ -176,6 +178,29 @@ def test_without_the_extra_it_says_what_to_do(shell: Shell) -> None:
     answer = shell.program(*words, PYTHONPATH=str(hidden))
     assert answer.code == 1
     assert "pip install duckdb, or install queuectl with its extra duckdb" in answer.err
+
+
+def test_what_the_system_refuses_duckdb_is_tried_again(shell: Shell) -> None:
+    """A limit on the size of files, which the first lines fit into and no Parquet file does."""
+    for number in range(10):
+        shell.add(f"echo {number}")
+    shell.ok("ship", "add", "a", "--to", "parquet:out", "--file-events", "3")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, {limits[1]}))"
+    running = shell.start_changed(code, "ship", "run")
+    out = shell.directory / "out"
+    eventually(lambda: "it is tried again" in running.err or running.process.poll() is not None)
+    assert f"sink a: File too large ({out}); it is tried again\n" in running.err
+    (row,) = shell.ok("ship", "status", "--json").json
+    assert (row["state"], row["error"]) == ("failing", f"File too large ({out})")
+    resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, limits)
+    eventually(lambda: "sink a: it goes on\n" in running.err)
+    running.signal()
+    assert running.ended().code == 0
+    assert len(tables(out)) == 9
+    log = FileLog(str(shell.data / "log"))
+    assert whole(out) == wanted(log)
+    log.close()
 
 
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_there_twice(

@@ -161,9 +161,7 @@ class Shelf(Generic[Key]):
 
     def _meant(self, error: Exception) -> Exception:
         if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
-            return NoSpace(
-                f"no space left for the log in {self.directory}: free some, then try again"
-            )
+            return NoSpace(f"no space left in {self.directory}: free some, then try again")
         return error
 
     def probe_ms(self) -> float:
