@@ -38,7 +38,7 @@ def make(place: str, readline: Callable[[int], bytes], name: str, host: Host) ->
     check_directory_of(home.root, host)
     is_new = host.make_directory(home.root)
     staging = os.path.join(home.root, f"import-{host.random(4).hex()}")
-    others = host.names(home.root)
+    others = [] if is_new else host.names(home.root)
     if others:
         raise Rejected(
             f"{home.root} is not empty, there is {min(others)}: a queue is imported where none is;"
@@ -56,7 +56,7 @@ def make(place: str, readline: Callable[[int], bytes], name: str, host: Host) ->
         if is_new:
             host.sync_directory(os.path.dirname(home.root))
     except BaseException:
-        parts = (staging, home.run, home.output, home.payloads)
+        parts = (staging, home.log, home.run, home.output, home.payloads)
         for made in (*parts, *([home.root] if is_new else [])):
             host.remove_tree(made)
         raise

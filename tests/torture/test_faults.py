@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,10 +22,14 @@ from programs import Answer, Shell, tree
 from tallies import Tally
 from workers import alive
 
+# Before any machine stands for another: else what is imported later would have it for ever.
+import queuectl.cli.web  # noqa: F401
 from queuectl import Queue
 from queuectl.engines.file import FileLog
 from queuectl.events import vocabulary as v
 
+DOORS = tuple(f"queuectl.{module}.Host" for module in ("queueview", "host", "runtime.repairing"))
+"""Where a command gets its machine."""
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EMFILE", "EINTR", "EROFS", "short write")
 FULL = ("ENOSPC", "EDQUOT")
 OLD = ("a", "b", "flaky")
@@ -112,7 +116,9 @@ class Bench:
     def run(self, words: tuple[str, ...], machine: SteadyHost) -> Answer:
         before = _descriptors()
         try:
-            with mock.patch("queuectl.queueview.Host", lambda: machine):
+            with ExitStack() as patched:
+                for door in DOORS:
+                    patched.enter_context(mock.patch(door, lambda: machine))
                 return self.shell(*words)
         finally:
             # As when its process ends: no lock is left. What an error still keeps alive first.
@@ -346,6 +352,120 @@ def test_a_file_is_made_whole_or_not_at_all_on_a_disk_that_fails_once(
 def test_making(bench: Bench, words: tuple[str, ...], for_ever: bool, tally: Tally) -> None:
     tried = [try_making(bench, words, error, for_ever=for_ever) for error in ERRORS]
     tally("calls failed", sum(tried))
+
+
+# ---- a log that is damaged
+
+
+@pytest.fixture
+def damaged_bench(long_bench: Bench) -> Bench:
+    """With one event that does not verify, and another that only the archive has still."""
+    long_bench.run(("log", "compact"), SteadyHost())
+    shutil.rmtree(long_bench.template)
+    for path, old in ((min, b"keep0"), (max, b"keep7")):
+        segment = path(segments(long_bench))
+        data = segment.read_bytes()
+        assert old in data
+        segment.write_bytes(data.replace(old, old.upper(), 1))
+    shutil.copytree(long_bench.shell.data, long_bench.template)
+    return long_bench
+
+
+def segments(bench: Bench) -> list[Path]:
+    return [*(bench.shell.data / "log").glob("*.jsonl")]
+
+
+def told(bench: Bench) -> list[dict[str, object]]:
+    """All that a log says but that it was repaired, and how its lines are chained."""
+    lines = b"".join(path.read_bytes() for path in sorted(segments(bench))).split(b"\n")[:-1]
+    events = [json.loads(line) for line in lines]
+    return [
+        {key: event[key] for key in event if key != "crc"}
+        for event in events
+        if event["type"] not in ("log.segment", "log.repaired")
+    ]
+
+
+def try_repair(bench: Bench, error: str, *, for_ever: bool) -> int:
+    words = ("log", "repair", "--yes")
+    assert bench.run(words, SteadyHost()).code == 0
+    right = told(bench)
+    tried = 0
+    for machine, answer in failing(bench, words, [error], for_ever=for_ever):
+        tried += 1
+        told_well(machine, answer)
+        where = (machine.number, machine.error, machine.failed[:5], answer)
+        again = bench.run(words, SteadyHost())
+        assert again.code == 0, (where, again)
+        if answer.code == 0:
+            assert "there is nothing to repair" in again.err, where
+        # What cannot be read now is not lost.
+        assert told(bench) == right, where
+        goes_on(bench, machine)
+    return tried
+
+
+def test_repair_loses_only_what_is_damaged_on_a_disk_that_fails_once(
+    damaged_bench: Bench, tally: Tally
+) -> None:
+    tried = [try_repair(damaged_bench, error, for_ever=False) for error in ("EIO", "ENOSPC")]
+    tally("calls failed", sum(tried))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("error", ERRORS)
+def test_repair(damaged_bench: Bench, error: str, for_ever: bool, tally: Tally) -> None:
+    tally("calls failed", try_repair(damaged_bench, error, for_ever=for_ever))
+
+
+# ---- a queue that is made of another
+
+
+def try_import(bench: Bench, error: str, *, for_ever: bool, is_there: bool) -> int:
+    bench.run(("export", "--to", "there.jsonl"), SteadyHost())
+    copy = bench.shell.directory / "copy"
+    words = ("--data", "copy", "import", "there.jsonl")
+    reading = ("--data", "copy", "export", "--to", "-", "--format", "jsonl", "--view", "jobs")
+    tried = 0
+
+    def clear() -> None:
+        shutil.rmtree(copy, ignore_errors=True)
+        if is_there:
+            copy.mkdir(mode=0o700)
+
+    clear()
+    for machine, answer in failing(bench, words, [error], for_ever=for_ever):
+        tried += 1
+        told_well(machine, answer)
+        where = (machine.number, machine.error, machine.failed[:5], answer)
+        if answer.code:
+            assert copy.exists() == is_there and not (is_there and tree(copy)), where
+            again = bench.run(words, SteadyHost())
+            assert again.code == 0, (where, again)
+        assert (
+            bench.run(reading, SteadyHost()).lines == bench.run(reading[2:], SteadyHost()).lines
+        ), where
+        check = bench.run(("--data", "copy", "log", "verify"), SteadyHost())
+        assert check.code == 0, (where, check)
+        clear()
+    shutil.rmtree(copy)
+    return tried
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["anew", "in an empty directory"])
+def test_a_queue_is_imported_or_nothing_is_there_on_a_disk_that_fails_once(
+    bench: Bench, is_there: bool, tally: Tally
+) -> None:
+    tally("calls failed", try_import(bench, "EIO", for_ever=False, is_there=is_there))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("is_there", [False, True], ids=["anew", "in an empty directory"])
+@pytest.mark.parametrize("error", ERRORS)
+def test_import(bench: Bench, error: str, is_there: bool, for_ever: bool, tally: Tally) -> None:
+    tally("calls failed", try_import(bench, error, for_ever=for_ever, is_there=is_there))
 
 
 def test_every_call_of_the_host_on_files_can_be_made_to_fail() -> None:
