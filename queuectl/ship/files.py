@@ -72,6 +72,7 @@ class Files:
         self._lock = -1
         try:
             self._claim(opening.log)
+            self._refuse_future(opening.head)
             self._find(opening.cursor)
         except BaseException:
             self.close()
@@ -107,6 +108,16 @@ class Files:
 
     def _is_ours(self, name: str) -> bool:
         return name.endswith(self.suffixes)
+
+    def _refuse_future(self, head: int) -> None:
+        """See that no file is of a past in which more had happened than in this one."""
+        shelves = (Numbered(self._directory, suffix, self._host) for suffix in self.suffixes)
+        last = max((first for shelf in shelves for first in shelf.list()), default=0)
+        if last > head:
+            raise Refused(
+                f"{self._directory} has event {last}, and the log has only {head}: the log is an"
+                " older copy; move those files away, or ship elsewhere"
+            )
 
     # ---- where it stands
 

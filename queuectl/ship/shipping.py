@@ -132,7 +132,14 @@ class Shipping:
             return False
         if self._outlet is None:
             self._outlet = self._open_outlet(
-                Opening(self.sink, shipment.log, self.cursor, self._home, self._host)
+                Opening(
+                    self.sink,
+                    shipment.log,
+                    self.cursor,
+                    self._log.head(),
+                    self._home,
+                    self._host,
+                )
             )
         self._sinks.note_shipment(self._lock, shipment.first, shipment.last)
         self._outlet.send(shipment)

@@ -33,6 +33,8 @@ class Opening(NamedTuple):
     """The identity of the log."""
     cursor: int
     """The last event that the sink has for good."""
+    head: int
+    """The last event that there is."""
     home: Home
     host: Host
 

@@ -177,6 +177,26 @@ def test_doctor_sees_who_is_not_served(one: Shell) -> None:
     assert line.startswith("warn") and "sink audit is stopped" in line
 
 
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"", b'{"name":"a","to":"jsonl:\xff"}', b"{}"])
+def test_a_definition_that_cannot_be_understood_is_told(one: Shell, text: bytes) -> None:
+    one.ok("ship", "add", "a", "--to", "jsonl:out")
+    (one.data / "sinks" / "a.json").write_bytes(text)
+    for words in ("status", "run", "reset a --to-start", "remove a"):
+        refused(one("ship", *words.split()), 1, "the definition of sink a cannot be understood")
+    assert any("the definition of sink a" in line for line in one.ok("doctor").lines)
+
+
+@pytest.mark.parametrize("text", [b"\xff \xfe", b"x y", b"1 2", b"-1 -2", b"\0" * 41])
+def test_what_else_is_altered_is_as_if_it_were_not_there(one: Shell, text: bytes) -> None:
+    one.ok("ship", "add", "a", "--to", "jsonl:out")
+    for path in ("sinks/a.lock", "sinks/a.status"):
+        (one.data / path).write_bytes(text)
+    row = status(one, "a")
+    assert (row["cursor"], row["error"]) == (0, None)
+    one.ok("ship", "run", "--once")
+    assert len(shipped(one.directory / "out")) == 1
+
+
 # ---- resetting and removing
 
 

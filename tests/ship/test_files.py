@@ -234,6 +234,25 @@ def test_another_past_is_not_written_over(site: Site, out: Path) -> None:
     assert contents(out) == before
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_an_older_copy_of_the_log_is_told_from_what_is_there(
+    site: Site, tmp_path: Path, out: Path, kind: str
+) -> None:
+    """Else what happens in it from then on would be taken for what is there already."""
+    site.append(10)
+    site.add("a", f"{kind}:{out}", file_events=7)
+    site.ship("a")
+    shutil.copytree(site.root / "data", tmp_path / "copy" / "data")
+    site.append(20)
+    site.ship("a")
+    copy = Site(tmp_path / "copy", site.host)
+    copy.append(1)
+    before = sorted(out.iterdir())
+    assert "has event 29, and the log has only 11" in refused(copy)
+    assert sorted(out.iterdir()) == before
+    copy.close()
+
+
 def test_files_made_with_other_limits_are_not_mixed_up(site: Site, out: Path) -> None:
     site.append(10)
     rotating(site, out, "b", file_events=6)
