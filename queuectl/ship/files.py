@@ -25,6 +25,8 @@ from queuectl.ship.sink import Opening, Refused, Unavailable
 _LOCK = "LOCK"
 _NAME_BYTES = 256
 _LINE_BYTES_MAX = 1 << 21
+_REDACTED = b'"redacted":['
+"""Within a string there would be a backslash before each quote."""
 _OFFSET = re.compile(rb'\{"offset":([0-9]+),')
 DEFAULTS = {"send_events": 0, "send_bytes": 4 << 20, "file_events": 0, "file_bytes": 64 << 20}
 
@@ -62,6 +64,8 @@ class Files:
         """… and so many bytes, unless a single event has more."""
         self._first = 0
         """The file that is written to; 0 while there is none …"""
+        self._following = 0
+        """The next file that is there already, where there is one."""
         self._fd = -1
         self._position = 0
         """… how many of its bytes are accounted for …"""
@@ -136,9 +140,13 @@ class Files:
             self._renew()
 
     def _open(self, first: int) -> None:
-        self._fd = self._host.open(self._shelf.path(first), os.O_RDWR | os.O_APPEND)
-        self._first, self._position, self._events = first, 0, 0
+        self._take(first, self._host.open(self._shelf.path(first), os.O_RDWR | os.O_APPEND))
         self._size = self._host.size(self._fd)
+
+    def _take(self, first: int, fd: int) -> None:
+        self._fd = fd
+        self._first, self._position, self._events, self._size = first, 0, 0, 0
+        self._following = min((other for other in self._shelf.list() if other > first), default=0)
 
     def _whole_lines(self) -> Iterator[bytes]:
         rest = b""
@@ -171,6 +179,12 @@ class Files:
                 self._begin(rest.first)
                 some = max(1, self._fitting(rest))
             part, rest = rest.cut(some)
+            if 0 < self._following <= part.last:
+                raise Refused(
+                    f"{self._shelf.path(self._following)} begins in the midst of what belongs into"
+                    f" {self._path}, so they were made with other limits, or one of them anew: move"
+                    " them away, or ship elsewhere"
+                )
             self._put(part.data, part.first)
             self._events += some
         self._shelf.sync(self._host.fdatasync, self._fd)
@@ -185,8 +199,7 @@ class Files:
             self._open(first)
             self._renew()
         else:
-            self._fd = self._host.create(self._shelf.path(first))
-            self._first, self._position, self._events, self._size = first, 0, 0, 0
+            self._take(first, self._host.create(self._shelf.path(first)))
             self._shelf.sync(self._host.sync_directory, self._directory)
 
     def _finish(self, following: int) -> None:
@@ -207,17 +220,23 @@ class Files:
         there = b"".join(self._shelf.pieces(self._fd, self._position, min(end, self._size)))
         if not data.startswith(there):
             start = _same_lines(data, there)
-            self._cut(self._position + start, first + data.count(b"\n", 0, start))
+            line = data[start : data.index(b"\n", start)]
+            self._cut(self._position + start, first + data.count(b"\n", 0, start), line)
             there = data[:start]
         self._host.write_all(self._fd, data[len(there) :])
         self._position = end
         self._size = max(self._size, end)
 
-    def _cut(self, position: int, offset: int) -> None:
-        """Take away what was left half written where the line of an event should begin. Raises
-        `Refused` where a whole line stands there."""
+    def _cut(self, position: int, offset: int, wanted: bytes = b"") -> None:
+        """Take away what was left half written where the line of an event should begin, which is
+        `wanted` if it goes into this file. Raises `Refused` where a whole line stands there."""
         end = min(self._size, position + _LINE_BYTES_MAX)
         line, newline, _ = b"".join(self._shelf.pieces(self._fd, position, end)).partition(b"\n")
+        if newline and _REDACTED in wanted and _REDACTED not in line:
+            raise Refused(
+                f"{self._path} has event {offset} as it was before it was redacted: move it away, and"
+                " all that come after it, and they are made anew"
+            )
         if newline and b"\0" not in line:
             raise Refused(
                 f"{self._path} has something else where event {offset} of the log belongs, so it is"

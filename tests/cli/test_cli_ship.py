@@ -355,6 +355,27 @@ def test_what_was_removed_is_gone_and_what_it_shipped_is_not(one: Shell) -> None
     assert len(shipped(one.directory / "out")) == 1
 
 
+def test_what_was_shipped_before_it_was_redacted_is_told(one: Shell) -> None:
+    one.add("--id", "known", "echo s3cret")
+    one.drain()
+    one.ok("ship", "add", "a", "--to", "jsonl:out", "--file-events", "2")
+    one.ok("ship", "run", "--once")
+    one.ok("log", "redact", "known", "--field", "command", "-y")
+    one.ok("ship", "run", "--once")
+    out = one.directory / "out"
+    assert any("redacting" in event["type"] for event in shipped(out)), "it goes on"
+    one.ok("ship", "reset", "a", "--to-start")
+    before = tree(out)
+    answer = one("ship", "run", "--once")
+    assert answer.code == 1 and "has event 2 as it was before it was redacted" in answer.err
+    assert tree(out) == before
+    for path in out.glob("*.jsonl"):
+        path.unlink()
+    one.ok("ship", "run", "--once")
+    assert [event["offset"] for event in shipped(out)] == [*range(1, status(one, "a")["head"] + 1)]
+    assert "s3cret" not in str(shipped(out))
+
+
 # ---- what is held back
 
 

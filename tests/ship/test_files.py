@@ -257,10 +257,11 @@ def test_files_made_with_other_limits_are_not_mixed_up(site: Site, out: Path) ->
     site.append(10)
     rotating(site, out, "b", file_events=6)
     site.ship("b")
-    rotating(site, out, file_events=5)
     before = contents(out)
-    assert "other limits" in refused(site)
-    assert contents(out) == before
+    for name, limit in (("c", 5), ("d", 7), ("e", 0)):
+        rotating(site, out, name, file_events=limit)
+        assert "other limits" in refused(site, name)
+        assert contents(out) == before
 
 
 def test_a_directory_belongs_to_one_log_and_one_writer(
