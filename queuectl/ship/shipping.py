@@ -151,8 +151,8 @@ class Shipping:
         return True
 
     def _next(self) -> Shipment | None:
-        """The next shipment; after a crash the same one that was being sent, as its receiver may
-        know it already."""
+        """The next shipment; after a failure or a crash the same one that was being sent, as its
+        receiver may know it already."""
         first, last = self._noted
         self._noted = (0, 0)
         return self._shipments.next(last if first == self.cursor + 1 else 0)
@@ -175,9 +175,11 @@ class Shipping:
         """Send the same shipment again later, through another outlet: nobody knows what became of
         it in this one."""
         self.break_off()
-        if self._shipment is None:
-            # What was read for the shipment that was in the making is read once more.
-            self._shipments = self._read()
+        # It is read once more: until then some of it may have been redacted.
+        if self._shipment is not None:
+            self._noted = self.cursor + 1, self._shipment.last
+            self._shipment = None
+        self._shipments = self._read()
         if self.stopping:
             return
         if isinstance(error, OSError):

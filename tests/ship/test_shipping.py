@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from shipping_logs import Site
 
+from queuectl import Queue
 from queuectl.errors import Newer, NotFound, Rejected
+from queuectl.runtime.redacting import redact
 from queuectl.runtime.sinks import Sink
 from queuectl.ship.shipment import Shipment
 from queuectl.ship.shipping import Shipping
@@ -21,6 +23,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.got: list[tuple[int, int]] = []
+        self.data: list[bytes] = []
         self.opened: list[int] = []
         """The cursors that it was opened with."""
         self.closed = 0
@@ -33,6 +36,7 @@ class Receiver:
 
     def send(self, shipment: Shipment) -> None:
         self.got.append((shipment.first, shipment.last))
+        self.data.append(shipment.data)
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
@@ -90,6 +94,24 @@ def test_the_same_shipment_is_sent_again_after_a_crash(
     shipping.turn()
     shipping.close()
     assert receiver.got == [(1, 3), (1, 3), (4, 7), (8, 9)]
+
+
+def test_what_is_redacted_while_a_sink_is_down_does_not_leave_any_more(
+    site: Site, receiver: Receiver, begin: Callable[[], Shipping]
+) -> None:
+    with Queue(site.home.root, host=site.host) as queue:
+        queue.enqueue("echo s3cret", id="known")
+        queue.cancel("known")
+        shipping = begin()
+        receiver.answers = [Unavailable("not now")]
+        retry_s(shipping, site.host)
+        redact(queue, "known", ["command"])
+    site.append(3)
+    shipping.turn()
+    shipping.close()
+    assert receiver.got == [(1, 2), (1, 2), (3, 6), (7, 7)], "the same shipment again"
+    assert [b"s3cret" in data for data in receiver.data] == [True, False, False, False]
+    assert b'"command":"[redacted]"' in receiver.data[1]
 
 
 def test_each_failure_is_waited_for_longer_and_the_wait_is_spread(
