@@ -234,8 +234,8 @@ class Files:
         line, newline, _ = b"".join(self._shelf.pieces(self._fd, position, end)).partition(b"\n")
         if newline and _REDACTED in wanted and _REDACTED not in line:
             raise Refused(
-                f"{self._path} has event {offset} as it was before it was redacted: move it away, and"
-                " all that come after it, and they are made anew"
+                f"{self._path} has event {offset} as it was before it was redacted: move it away,"
+                " and all that come after it, and they are made anew"
             )
         if newline and b"\0" not in line:
             raise Refused(
