@@ -33,7 +33,8 @@ def _lines(anchor: str) -> list[str]:
             raise NotFound(f"--anchor {anchor}: there is no such file")
         return [anchor]
     text = strictjson.decoded(content(anchor), f"--anchor {anchor}: ")
-    lines = [line for line in text.split("\n") if line.strip()]
+    # Some editors put a mark before the first line.
+    lines = [line for line in text.removeprefix("\ufeff").split("\n") if line.strip()]
     if not lines:
         raise Invalid(f"--anchor {anchor}: the file is empty")
     return lines

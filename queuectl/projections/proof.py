@@ -64,7 +64,15 @@ class Shown(msgspec.Struct, frozen=True):
     """Those of which only a hash was there, because values were taken out of them since."""
 
 
+class _Line(msgspec.Struct):
+    """Of an event what ties it to the root."""
+
+    offset: int
+    original: str = ""
+
+
 _decoder = msgspec.json.Decoder(Proof)
+_line_decoder = msgspec.json.Decoder(_Line)
 
 
 def made(
@@ -148,15 +156,20 @@ def _compare(anchor: Anchor, kept: Sequence[Anchor]) -> None:
 
 def _checked(proof: Proof, head: int, root: Root, tied: Tied) -> JobEvent:
     body = _body(tied)
-    (event,) = codec.decode_unverified(codec.text_of(body) + b"\n")
-    index, size = event.offset - root.first, head - root.first + 1
+    # Only what stood in the log can be of a later version; anything else is nothing.
+    try:
+        line = _line_decoder.decode(codec.text_of(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Disproved(f"it holds something that is no event: {error}") from None
+    index, size = line.offset - root.first, head - root.first + 1
     try:
         path = [bytes.fromhex(beside) for beside in tied.path]
-        found = merkle.root_above(leaf_of(event, body), index, size, path)
+        found = merkle.root_above(leaf_of(line.original, body), index, size, path)
     except ValueError as error:
-        raise Disproved(f"event {event.offset} is not tied to the root: {error}") from None
+        raise Disproved(f"event {line.offset} is not tied to the root: {error}") from None
     if found.hex() != root.hash:
-        raise Disproved(f"event {event.offset} is not what stood in the log")
+        raise Disproved(f"event {line.offset} is not what stood in the log")
+    (event,) = codec.decode_unverified(codec.text_of(body))
     if not isinstance(event, JobEvent) or event.job != proof.job:
         raise Disproved(f"event {event.offset} is not about job {proof.job}")
     return event

@@ -194,6 +194,8 @@ def test_anchors_on_the_command_line_and_in_a_file(old: Shell) -> None:
     old.ok("log", "compact")
     answer = old.ok("log", "verify", "--anchor", "anchors")
     assert "the past of 3 anchors" in answer.err
+    (old.directory / "edited").write_bytes(b"\xef\xbb\xbf" + kept.replace("\n", "\r\n").encode())
+    assert "the past of 3 anchors" in old.ok("log", "verify", "--anchor", "edited").err
     for path in files(old)[-1:]:
         path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[:-3]) + b"\n")
     (old.data / "log" / "LOCK").unlink()
@@ -202,7 +204,9 @@ def test_anchors_on_the_command_line_and_in_a_file(old: Shell) -> None:
     assert "cut off" in answer.err
 
 
-@pytest.mark.parametrize("text", ["non sense", "head 1 crc 00000000"])
+@pytest.mark.parametrize(
+    "text", ["non sense", "head 1 crc 00000000", f"head ٣ crc {'0' * 8} sha256 {'0' * 64}"]
+)
 def test_what_is_no_anchor_is_refused(old: Shell, text: str) -> None:
     answer = old("log", "verify", "--anchor", text)
     assert answer.code == 2

@@ -18,7 +18,7 @@ from queuectl.engines.file.anchors import Anchor
 from queuectl.errors import Disproved, Newer, NotFound, QueuectlError
 from queuectl.events import vocabulary as v
 from queuectl.projections import proof as proofs
-from queuectl.projections.proof import Proof, Shown, check
+from queuectl.projections.proof import Proof, Shown, Tied, check
 from queuectl.runtime.compacting import compact
 from queuectl.runtime.proving import prove
 
@@ -248,6 +248,16 @@ TAMPERED: dict[str, Change] = {
     "another time": _event(1, '"at":"2026', '"at":"2025'),
     "another offset": _event(0, '"offset":1', '"offset":2'),
     "no offset": _event(0, '"offset":1,', ""),
+    "an event of a kind that there is not": _event(0, "job.enqueued", "job.included"),
+    "what is no event": lambda proof: {"events": [Tied("{}", [])]},
+    "what is no JSON": lambda proof: {"events": [Tied("", [])]},
+    "an event of other types": _event(0, '"queue":"', '"queue":5,"q":"'),
+    "two events for one": lambda proof: {
+        "events": [
+            Tied(f"{proof.events[0].event}\n{proof.events[1].event}", proof.events[0].path),
+            *proof.events[2:],
+        ]
+    },
     "another job's event": lambda proof: {"job": "other0"},
     "the beginning of a path": _path(3, lambda path: path[:-1]),
     "a path that is too long": _path(3, lambda path: [*path, path[0]]),

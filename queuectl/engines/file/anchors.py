@@ -22,7 +22,8 @@ from queuectl.errors import Disproved, Invalid, QueuectlError
 
 _FORM = re.compile(
     r"head (\d{1,20}) crc ([0-9a-f]{8}) sha256 ([0-9a-f]{64})"
-    r"(?: root ([0-9a-f]{64})(?: from (\d{1,20}))?)?"
+    r"(?: root ([0-9a-f]{64})(?: from (\d{1,20}))?)?",
+    re.ASCII,
 )
 
 

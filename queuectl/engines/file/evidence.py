@@ -87,7 +87,8 @@ class Evidence:
             if self._wanted(event):
                 self.traced.append(Traced(event, body, []))
                 followed[len(leaves)] = self.traced[-1].path
-            leaves.append(leaf_of(event, body))
+            original = event.original if isinstance(event, JobEvent) else ""
+            leaves.append(leaf_of(original, body))
             if offset in self._heads:
                 self._tree.extend(leaves, followed)
                 leaves, followed = [], {}
@@ -106,9 +107,9 @@ class Evidence:
         return Root(self.first, self._tree.root(final=True).hex())
 
 
-def leaf_of(event: Event, body: bytes) -> bytes:
-    """The leaf of an event: the hash of its line as it was written."""
-    original = event.original if isinstance(event, JobEvent) else ""
+def leaf_of(original: str, body: bytes) -> bytes:
+    """The leaf of an event: the hash of its line as it was written, which it says itself as its
+    `original` where it was redacted since."""
     return bytes.fromhex(original) if _SHA256.fullmatch(original) else merkle.leaf(body)
 
 
