@@ -65,7 +65,7 @@ class Files:
         self._first = 0
         """The file that is written to; 0 while there is none …"""
         self._following = 0
-        """The next file that is there already, where there is one."""
+        """The next file, where there is one already: what it has goes into no other …"""
         self._fd = -1
         self._position = 0
         """… how many of its bytes are accounted for …"""
@@ -115,8 +115,7 @@ class Files:
 
     def _refuse_future(self, head: int) -> None:
         """See that no file is of a past in which more had happened than in this one."""
-        shelves = (Numbered(self._directory, suffix, self._host) for suffix in self.suffixes)
-        last = max((first for shelf in shelves for first in shelf.list()), default=0)
+        last = max(self._firsts(), default=0)
         if last > head:
             raise Refused(
                 f"{self._directory} has event {last}, and the log has only {head}: the log is an"
@@ -124,6 +123,11 @@ class Files:
             )
 
     # ---- where it stands
+
+    def _firsts(self) -> set[int]:
+        """With which event each file begins that is there, of whatever form."""
+        shelves = (Numbered(self._directory, suffix, self._host) for suffix in self.suffixes)
+        return {first for shelf in shelves for first in shelf.list()}
 
     def _find(self, cursor: int) -> None:
         """Take up the file that the event after `cursor` goes into."""
@@ -146,7 +150,7 @@ class Files:
     def _take(self, first: int, fd: int) -> None:
         self._fd = fd
         self._first, self._position, self._events, self._size = first, 0, 0, 0
-        self._following = min((other for other in self._shelf.list() if other > first), default=0)
+        self._following = min((other for other in self._firsts() if other > first), default=0)
 
     def _whole_lines(self) -> Iterator[bytes]:
         rest = b""
@@ -179,12 +183,6 @@ class Files:
                 self._begin(rest.first)
                 some = max(1, self._fitting(rest))
             part, rest = rest.cut(some)
-            if 0 < self._following <= part.last:
-                raise Refused(
-                    f"{self._shelf.path(self._following)} begins in the midst of what belongs into"
-                    f" {self._path}, so they were made with other limits, or one of them anew: move"
-                    " them away, or ship elsewhere"
-                )
             self._put(part.data, part.first)
             self._events += some
         self._shelf.sync(self._host.fdatasync, self._fd)
@@ -192,6 +190,8 @@ class Files:
     def _fitting(self, rest: Stretch) -> int:
         """How many of these lines still fit into the file."""
         room = self._events_max - self._events if self._events_max else rest.events
+        if self._following:
+            room = min(room, self._following - rest.first)
         return fitting(rest.data, rest.events, room, self._bytes_max - self._position)
 
     def _begin(self, first: int) -> None:
@@ -235,7 +235,7 @@ class Files:
         if newline and _REDACTED in wanted and _REDACTED not in line:
             raise Refused(
                 f"{self._path} has event {offset} as it was before it was redacted: move it away,"
-                " and all that come after it, and they are made anew"
+                " and it is made anew"
             )
         if newline and b"\0" not in line:
             raise Refused(

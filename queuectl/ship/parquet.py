@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 
 from queuectl.engines.file.shelf import Numbered
 from queuectl.events.codec import Stretch
@@ -45,24 +46,35 @@ class Parquet(Files):
         for name in self._host.names(self._directory):
             if _MAKING.fullmatch(name):  # a crash left it
                 self._host.remove_tree(os.path.join(self._directory, name))
-        self._turn()
-        super()._find(max(cursor, self._through))
+        self._turn(cursor + 1)
+        super()._find(cursor)
 
     def _write(self, rest: Stretch) -> None:
-        rest = rest.after(self._through)
+        for first, last in self._made:
+            # What is in a Parquet file is not written again.
+            before, rest = rest.cut(min(max(0, first - rest.first), rest.events))
+            if before.events:
+                super()._write(before)
+            rest = rest.after(last)
         if rest.events:
             super()._write(rest)
-            self._turn()
+        self._turn(self._first)
 
-    def _turn(self) -> None:
-        """Make Parquet files of those in which nothing more will be written: all but the last."""
-        firsts = self._shelf.list()
-        for first in firsts[:-1]:
-            path = self._tables.path(first)
-            if not self._host.exists(path):
-                with Target(path, self._host) as target:
-                    duck.parquet_of_lines(self._shelf.path(first), target)
-                    target.keep()
-            self._shelf.remove([first])
-        self._through = firsts[-1] - 1 if firsts and self._tables.list() else 0
-        """The last event that may be in a Parquet file: up to there nothing is written again."""
+    def _turn(self, going_on: int) -> None:
+        """Make Parquet files of those in which nothing more will be written: all but the last, and
+        the one that the event `going_on` goes into."""
+        firsts = sorted(self._firsts())
+        lines = set(self._shelf.list())
+        self._made: list[tuple[int, int]] = []
+        """From which to which event they go; of one that is the last nobody knows."""
+        for first, following in pairwise(firsts):
+            if first in lines and first <= going_on < following:
+                continue
+            if first in lines:
+                path = self._tables.path(first)
+                if not self._host.exists(path):
+                    with Target(path, self._host) as target:
+                        duck.parquet_of_lines(self._shelf.path(first), target)
+                        target.keep()
+                self._shelf.remove([first])
+            self._made.append((first, following - 1))

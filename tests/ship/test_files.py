@@ -257,11 +257,34 @@ def test_files_made_with_other_limits_are_not_mixed_up(site: Site, out: Path) ->
     site.append(10)
     rotating(site, out, "b", file_events=6)
     site.ship("b")
+    rotating(site, out, file_events=5)
     before = contents(out)
-    for name, limit in (("c", 5), ("d", 7), ("e", 0)):
+    assert "other limits" in refused(site)
+    assert contents(out) == before
+    for name, limit in (("c", 7), ("d", 0)):
         rotating(site, out, name, file_events=limit)
-        assert "other limits" in refused(site, name)
-        assert contents(out) == before
+        site.ship(name)
+        assert contents(out) == before, "what is there is left as it is"
+    site.append(10)
+    site.ship("d")
+    assert shipped(out) == expected(site.log)
+
+
+@pytest.mark.parametrize("send_events", [2, 5, 100])
+def test_what_was_skipped_is_filled_in_when_shipping_begins_anew(
+    site: Site, out: Path, send_events: int
+) -> None:
+    site.append(EVENTS)
+    rotating(site, out, send_events=send_events)
+    site.sinks.reset("a", 20)
+    site.ship("a")
+    assert [int(name[:20]) for name in contents(out)] == [21, 28]
+    before = contents(out)
+    site.sinks.reset("a", 0)
+    site.ship("a")
+    assert shipped(out) == expected(site.log)
+    assert [int(name[:20]) for name in contents(out)] == [1, 8, 15, 21, 28]
+    assert before.items() <= contents(out).items()
 
 
 def test_a_directory_belongs_to_one_log_and_one_writer(

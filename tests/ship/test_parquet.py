@@ -96,6 +96,28 @@ def test_what_is_there_is_not_written_again(site: Site, out: Path, offset: int) 
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+@pytest.mark.parametrize("send_events", [2, 5, 100])
+@pytest.mark.parametrize("cut", [0, 2, 8, 14, 25])
+def test_what_was_skipped_is_filled_in_when_shipping_begins_anew(
+    site: Site, out: Path, send_events: int, cut: int
+) -> None:
+    """Also where that was interrupted, and went on from there."""
+    site.append(EVENTS)
+    rotating(site, out, send_events=send_events)
+    site.sinks.reset("a", 12)
+    site.ship("a")
+    assert whole(out) == wanted(site.log, 13)
+    before = {path.name: path.read_bytes() for path in out.glob("*.parquet")}
+    site.sinks.reset("a", 0)
+    shipping = site.shipping("a")
+    shipping.until = cut
+    shipping.turn()
+    shipping.close()
+    site.ship("a")
+    assert whole(out) == wanted(site.log)
+    assert before.items() <= {p.name: p.read_bytes() for p in out.glob("*.parquet")}.items()
+
+
 def test_after_any_call_that_fails_it_goes_on(site: Site, out: Path) -> None:
     site.append(8)
     rotating(site, out)
