@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from queuectl import instants
+from queuectl.domain.job import Job
 from queuectl.engines.file import FileLog
 from queuectl.engines.file.pinning import Pinned, pin
 from queuectl.engines.tables import Spoiled
@@ -268,10 +269,12 @@ class QueueView(View):
         as they were, every one of them."""
         return pin(self.log) if isinstance(self.log, FileLog) else None
 
-    def all_runs(self, events: Iterable[list[v.Event]] | None = None) -> Iterator[list[Run]]:
+    def all_runs(
+        self, events: Iterable[list[v.Event]] | None = None, begun: Iterable[Job] = ()
+    ) -> Iterator[list[Run]]:
         """Every run of every job, as `projections.runs.of` tells them; of other events than all
-        those that `events` gives."""
-        return runs.of(self.events() if events is None else events, self.find_spec)
+        those that `events` gives, with the jobs that had `begun` before."""
+        return runs.of(self.events() if events is None else events, self.find_spec, begun)
 
     def find_spec(self, job: str, offset: int) -> v.JobEnqueued | None:
         """What a job was as of an offset, though it was over then; None where nobody knows."""

@@ -77,9 +77,11 @@ def errors(
         queue = source.queue
         now = queue.now()
         begin = since.time(queue) if since is not None else ""
-        groups = grouped(_runs(source.runs(), queues), begin)
+        runs = source.runs_ended(begin) if begin else source.runs()
+        groups = grouped(_runs(runs, queues), begin)
         progress.clear()
-        dead = Counter(of_job(job).id for job in queue.jobs(states=[DEAD], queues=queues))
+        dead_jobs = queue.jobs(states=[DEAD], queues=queues) if groups else ()
+        dead = Counter(of_job(job).id for job in dead_jobs)
         span = _Span(begin or queue.known.statistics.first_at or now, now)
         if name is not None:
             _show(app, queue, _named(groups, name), dead, span, limit, as_json)

@@ -4,15 +4,17 @@ secrets hidden. Knows no formats."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from queuectl.errors import Compacted, Damaged, PayloadLost
+from queuectl import instants
+from queuectl.errors import Compacted, Damaged, Invalid, PayloadLost
 from queuectl.events import vocabulary as v
 from queuectl.exports.views import EVENTS, JOBS, JobRow, View, job_row
 from queuectl.instants import Instant
-from queuectl.projections.past import Originals
+from queuectl.projections.past import Moment, Originals
 from queuectl.projections.runs import RUNNING, Run
 from queuectl.projections.state import State
 from queuectl.queueview import QueueView
@@ -97,6 +99,25 @@ class Source:
         """Runs in the order of their ends, and behind them those that have not ended."""
         pieces = map(self._without_lost, self.queue.all_runs(self._all()))
         yield from self._chosen(pieces, lambda run: run.claimed_at or run.ended_at or "")
+
+    def runs_ended(self, since: Instant) -> Iterator[list[Run]]:
+        """Those that ended then or later, and behind them those that have not: told from the jobs
+        that were not over by then, and not from the beginning. Of runs that had begun before it is
+        not known where and when."""
+        queue = self.queue
+        earliest_us = instants.to_us(instants.EARLIEST)
+        before = Moment(at=instants.from_us(max(earliest_us, instants.to_us(since) - 1)))
+        try:
+            view = queue.at(before, self.progress)
+        except (Invalid, Damaged):  # nothing had happened by then, or nobody knows
+            return self.runs()
+        with closing(view):
+            jobs = view.state.jobs
+            jobs.load_live()
+            live = [job for job in jobs.rows.values() if job.live]
+            begun = [replace(job, spec=self._whole(job.spec)) for job in live]
+        later = queue.between(before, missing=self._miss)
+        return queue.all_runs(map(self._exported, later), begun)
 
     def going(self) -> set[int]:
         """The tokens of the runs that go on now."""

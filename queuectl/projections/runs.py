@@ -99,12 +99,13 @@ class Runs:
     """Tells runs from events in order, each when it ends.
 
     `find` is asked for a job that was over, if nothing is kept of it, when somebody asks for
-    another round.
+    another round. `begun` are the jobs that were not over before the first event; of their first
+    runs it is not known where and when they began.
     """
 
-    def __init__(self, find: Find = unknown) -> None:
+    def __init__(self, find: Find = unknown, begun: Iterable[Job] = ()) -> None:
         self._find = find
-        self._jobs: dict[str, Job] = {}
+        self._jobs = {job.id: job for job in begun}
         """Those that are not over."""
         self._resting: dict[str, Job] = {}
         """Those that are dead or cancelled: somebody may well ask for another round of them."""
@@ -213,10 +214,12 @@ def _end(run: Run, event: v.AttemptEvent, *, cancelled: bool) -> None:
             run.outcome, run.reason = LOST, event.reason
 
 
-def of(pieces: Iterable[Iterable[v.Event]], find: Find = unknown) -> Iterator[list[Run]]:
+def of(
+    pieces: Iterable[Iterable[v.Event]], find: Find = unknown, begun: Iterable[Job] = ()
+) -> Iterator[list[Run]]:
     """The runs that events in order tell of, in pieces: in the order of their ends, and behind
-    them those that have not ended."""
-    runs = Runs(find)
+    them those that have not ended; `begun` as `Runs` has it."""
+    runs = Runs(find, begun)
     apply = runs.apply
     for events in pieces:
         ended = [run for event in events if (run := apply(event)) is not None]

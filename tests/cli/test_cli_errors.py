@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playing import play
 from programs import Shell
 
+from queuectl import Queue, instants
 from queuectl.bulk import one_of
+from queuectl.domain import commands as c
 from queuectl.domain.fingerprint import fingerprint
 from queuectl.errors import Invalid
+from queuectl.exports.source import Source
+from queuectl.projections import past
+from queuectl.projections.failures import grouped
+from queuectl.projections.runs import OUTCOMES
 
 KILLED = fingerprint("kill -9 $$", None, "killed by SIGKILL").id
 EXIT_3 = fingerprint("exit 3", 3, "exit code 3").id
@@ -38,8 +46,6 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 @pytest.fixture
 def spoilt(broken: Shell, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A copy of it, to be changed."""
-    import shutil
-
     shell = Shell(tmp_path_factory.mktemp("spoilt"))
     shutil.copytree(broken.data, shell.data)
     yield shell
@@ -181,3 +187,48 @@ def test_the_start_of_several_fingerprints_is_not_enough() -> None:
     assert one_of("ab", ["ab1", "ac1"], "nothing") == "ab1"
     with pytest.raises(Invalid, match="2 fingerprints start with 'a', such as ab1 and ac1"):
         one_of("a", ["ac1", "b", "ab1"], "nothing")
+
+
+# ---- since a moment
+
+
+@pytest.mark.parametrize("how", ["as it is", "compacted", "with snapshots"])
+def test_what_failed_since_a_moment_is_what_the_whole_log_tells_of_it(
+    shell: Shell, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though only what came after it is read, from the jobs that were not over then."""
+    monkeypatch.setattr(past, "_SPAN", 5)
+    monkeypatch.setattr(past, "_SPAN_LIVE", 0)
+    play(shell.data)
+    with Queue(shell.data) as queue:
+        queue.enqueue("true", id="ending", priority=99)
+        (claim,) = queue.turn([], worker="w9", slots=[1])
+        queue.cancel("ending")
+        token, now = claim.offset, queue.now()
+        queue.submit([c.Expire(job="ending", token=token, now=now, reason="it died")])
+    if how == "compacted":
+        shell.ok("log", "compact")
+    with Queue(shell.data, salvage=True) as queue:
+        if how == "with snapshots":
+            queue.past.keep()
+        times = sorted({event.at for piece in queue.events() for event in piece})
+        times += [instants.later(times[-1], 1), instants.EARLIEST, queue.now(), instants.LATEST]
+        runs = [run for piece in Source(queue).runs() for run in piece]
+        assert {run.outcome for run in runs} == {*OUTCOMES}
+        for since in times:
+            told = grouped(Source(queue).runs_ended(since), since)
+            right = grouped([runs], since)
+            assert [(one.fingerprint, one.count, one.first_at, one.last_at) for one in told] == [
+                (one.fingerprint, one.count, one.first_at, one.last_at) for one in right
+            ], since
+            assert since < times[-1] or not right
+        ended = {run.ended_at for piece in Source(queue).runs_ended(times[9]) for run in piece}
+        assert times[9] <= min(at for at in ended if at), "what was over is not gone through again"
+
+
+def test_damage_before_a_moment_is_told(spoilt: Shell) -> None:
+    (path,) = (spoilt.data / "log").glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b"cat2", b"cat9", 1))
+    shutil.rmtree(spoilt.data / "snapshots", ignore_errors=True)
+    answer = spoilt("errors", "--since", "0s")
+    assert answer.code == 6 and "where the log is damaged" in answer.err
