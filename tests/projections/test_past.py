@@ -32,6 +32,7 @@ from queuectl.host import Host
 from queuectl.projections import past
 from queuectl.projections.audit import compare
 from queuectl.projections.past import Moment, Originals, Past
+from queuectl.projections.state import State
 from queuectl.runtime.compacting import compact
 
 SPAN = 20
@@ -137,6 +138,24 @@ def test_snapshots_are_kept_along_the_log_and_only_the_tail_is_folded(tmp_path: 
     assert site.heads() == heads[:3]
     site.past.keep()
     assert site.heads() == heads
+
+
+def test_keeping_many_takes_no_more_memory_than_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nobody collects garbage, as in a command."""
+    site = Site(tmp_path)
+    states: list[State] = []
+    on = Past._on
+
+    def remember(past: Past, *given: Any) -> State:
+        states.append(on(past, *given))
+        return states[-1]
+
+    monkeypatch.setattr(Past, "_on", remember)
+    site.past.keep()
+    assert len(states) > 5
+    assert not any(state.jobs.rows for state in states)
 
 
 def test_there_are_never_many_and_they_do_not_grow_with_what_waits(
