@@ -82,7 +82,7 @@ def errors(
         progress.clear()
         dead_jobs = queue.jobs(states=[DEAD], queues=queues) if groups else ()
         dead = Counter(of_job(job).id for job in dead_jobs)
-        span = _Span(begin or queue.known.statistics.first_at or now, now)
+        span = _Span(begin or queue.state.statistics.first_at or now, now)
         if name is not None:
             _show(app, queue, _named(groups, name), dead, span, limit, as_json)
             return

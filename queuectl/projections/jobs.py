@@ -63,8 +63,6 @@ class JobTable:
 
     def close(self) -> None:
         self._stand_on(None)
-        # Whoever folds one state after the other may do so where nobody collects garbage.
-        self.rows.clear()
 
     def _stand_on(self, base: Snapshot | None) -> None:
         if self.base is not None:

@@ -207,6 +207,8 @@ class Past:
         if kept is None:
             return state
         state.close()
+        # It refers to itself, and a command collects no garbage.
+        state.jobs.rows.clear()
         return self._on(kept, source)
 
     def _save(self, state: State, lost: int) -> Snapshot | None:

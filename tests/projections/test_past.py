@@ -155,7 +155,7 @@ def test_keeping_many_takes_no_more_memory_than_one(
     monkeypatch.setattr(Past, "_on", remember)
     site.past.keep()
     assert len(states) > 5
-    assert not any(state.jobs.rows for state in states)
+    assert not any(state.jobs.rows for state in states[:-1])
 
 
 def test_there_are_never_many_and_they_do_not_grow_with_what_waits(
