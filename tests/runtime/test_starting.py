@@ -128,16 +128,20 @@ def test_a_child_on_its_way_to_its_program_is_not_taken_for_a_straggler_of_anoth
     """Until then it has every lock that was open in the worker, also of a run that ends now."""
     locks: dict[str, int] = {}
     both = threading.Barrier(2)
+    is_begun = threading.Event()
     found: list[int] = []
 
     def around(start: Callable[[], int], command: str, lock: int) -> int:
         locks[command] = lock
         both.wait(PATIENCE_S)
         if command == "true":
+            # Its own lock is closed here once it runs.
+            assert is_begun.wait(PATIENCE_S)
             return start()
         # As the kernel does it, but longer.
         other = locks["true"]
         child = subprocess.Popen(["sleep", "0.5"], pass_fds=[other], close_fds=True)
+        is_begun.set()
         found.append(child.wait())
         return start()
 
