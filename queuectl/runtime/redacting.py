@@ -95,13 +95,15 @@ def redact(
 
 def finish(queue: Queue) -> int:
     """Finish what was asked for and interrupted; returns for how many jobs."""
-    jobs = sorted(queue.state.redacting)
-    if jobs:
+    done: set[str] = set()
+    # To say that one is done may bring to light another, of somebody who died as they asked.
+    while jobs := sorted(queue.state.redacting - done):
         log = files(queue)
         with compaction.holding(log):
             for job in jobs:
                 _carry_out(queue, log, job)
-    return len(jobs)
+        done.update(jobs)
+    return len(done)
 
 
 def _ask(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from queuectl.projections.audit import Audit, compare
 from queuectl.projections.past import Moment
 from queuectl.projections.proof import check
 from queuectl.projections.state import State
-from queuectl.runtime import tidying
+from queuectl.runtime import redacting, tidying
 from queuectl.runtime.compacting import compact
 from queuectl.runtime.proving import prove
 from queuectl.runtime.redacting import asides, find, finish, redact
@@ -516,6 +517,32 @@ def test_what_is_unfinished_is_told_until_it_is_finished(
         assert finish(queue) == 0
     assert holders(root, "new") == set()
     assert verified(root).evidence.redactions.unfinished == set()
+
+
+def test_what_was_asked_for_by_who_died_is_finished_as_soon_as_it_is_seen(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, opened(root) as queue:
+        patched.setattr(redacting, "_carry_out", die)
+        with pytest.raises(Killed):
+            redact(queue, "old", FIELDS)
+    for number in range(400):
+        place = shutil.copytree(root, tmp_path / str(number))
+        host = FaultyHost()
+        with suppress(Killed), opened(place, host) as queue:
+            queue.catch_up()
+            host.watch(lambda at, _, number=number: Killed() if at == number else None)  # type: ignore[misc]
+            redact(queue, "dead", FIELDS)
+        lines = [path.read_bytes() for path in (place / "log").glob("*.jsonl")]
+        if any(b'"type":"job.redacting","job":"dead"' in data for data in lines):
+            break
+    with opened(place) as queue:
+        assert queue.state.redacting == {"old"}, "it died before it could say so"
+        assert finish(queue) == 2
+    assert holders(place, "old") == holders(place, "dead") == set()
 
 
 def test_nobody_else_rewrites_the_log_meanwhile(root: Path) -> None:
