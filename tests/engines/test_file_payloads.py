@@ -123,8 +123,11 @@ class Tracked(Untroubled):
         self.told.append(f"sync {Path(path).name}")
 
 
-def test_it_is_durable_before_the_line_that_names_it(root: Path) -> None:
+@pytest.mark.parametrize("is_there", [False, True])
+def test_it_is_durable_before_the_line_that_names_it(root: Path, is_there: bool) -> None:
     host = Tracked()
+    if is_there:  # made by somebody who died before that was durable
+        (root / "payloads").mkdir(mode=0o700)
     log = opened(root, host)
     log.append([batch("z")])
     host.told.clear()

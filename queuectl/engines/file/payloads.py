@@ -61,8 +61,9 @@ class Payloads(Shelf[str]):
         """Have these there durably, and let nobody remove any meanwhile. Raises `LockTimedOut`,
         `NoSpace` and `SyncFailed`."""
         host, directory = self._host, self.directory
-        if host.make_directory(directory):
-            self.sync(host.sync_directory, os.path.dirname(directory))
+        host.make_directory(directory)
+        # Also where it was there: whoever made it may have died before it was durable.
+        self.sync(host.sync_directory, os.path.dirname(directory))
         with self.holding(timeout_s):
             for content in dict.fromkeys(contents):
                 # One that is there already may never have been durable: it is made anew.
