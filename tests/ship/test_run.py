@@ -70,6 +70,8 @@ def test_while_nothing_happens_it_sleeps(shell: Shell) -> None:
     running = begun(shell)
     pid = running.process.pid
     eventually(lambda: len(shipped(shell.directory / "out")) == 1)
+    # What ends a shipment is several syncs, for each of which it sleeps.
+    eventually(lambda: shell.ok("ship", "status", "--json").json[0]["cursor"] == 1)
 
     tasks = Path(f"/proc/{pid}/task")
 
