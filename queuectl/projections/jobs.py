@@ -6,7 +6,6 @@ meanwhile is kept until then: most commands ask for few or none.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from itertools import islice
@@ -18,7 +17,7 @@ from queuectl.domain.job import FINISHED, Job
 from queuectl.engines.tables import Spoiled
 from queuectl.errors import Invalid, NotFound
 from queuectl.events import vocabulary as v
-from queuectl.projections.whereabouts import Whereabouts
+from queuectl.projections.whereabouts import Whereabouts, coming
 from queuectl.suggestion import did_you_mean
 
 if TYPE_CHECKING:
@@ -277,13 +276,7 @@ class JobTable:
             self.rows.clear()
             self.rows.update((job.id, job) for job in ordered)
             self._is_ordered = True
-        rows = list(self.rows.values())
-        if beyond is not None and reverse:
-            del rows[bisect_left(rows, beyond, key=_order) :]
-        elif beyond is not None:
-            del rows[: bisect_right(rows, beyond, key=_order)]
-        if reverse:
-            rows.reverse()
+        rows = coming(list(self.rows.values()), reverse=reverse, beyond=beyond, key=_order)
         return (job for job in rows if not states or job.state in states)
 
 

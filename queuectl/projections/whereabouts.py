@@ -6,16 +6,36 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
+from typing import TypeVar
 
 from queuectl.domain.job import Job
 from queuectl.engines import tables
 from queuectl.projections.snapshot import Snapshot, job_in
 
+T = TypeVar("T")
 _STATE = re.compile(rb',"state":"(\w+)"')
 _RARE = 8
 """Where fewer than one job in so many is wanted, each is looked up by itself."""
+
+
+def coming(
+    rows: Sequence[T],
+    *,
+    reverse: bool,
+    beyond: int | None,
+    key: Callable[[T], int],
+) -> Iterator[T]:
+    """Of what rises by `key`, what comes after `beyond`; with `reverse` the last first, and what
+    comes before."""
+    start, end = 0, len(rows)
+    if beyond is not None and reverse:
+        end = bisect_left(rows, beyond, key=key)
+    elif beyond is not None:
+        start = bisect_right(rows, beyond, key=key)
+    order = range(end - 1, start - 1, -1) if reverse else range(start, end)
+    return map(rows.__getitem__, order)
 
 
 class Whereabouts:
@@ -40,11 +60,7 @@ class Whereabouts:
         if sum(map(len, wanted)) * _RARE >= sum(map(len, self._offsets.values())):
             return None
         offsets = sorted(chain.from_iterable(wanted))
-        if beyond is not None and reverse:
-            offsets = offsets[: bisect_left(offsets, beyond)]
-        elif beyond is not None:
-            offsets = offsets[bisect_right(offsets, beyond) :]
-        return map(self._job, reversed(offsets) if reverse else offsets)
+        return map(self._job, coming(offsets, reverse=reverse, beyond=beyond, key=int))
 
     def _job(self, offset: int) -> Job:
         # The newest table that knows it is right about it.
